@@ -1,0 +1,1 @@
+"""In which order: deploys that read like a table of contents."""

@@ -1,0 +1,36 @@
+"""From an inventory's plain data to specs, before any command is run."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import host
+
+from pyinfra_nspawn.specs import Guest, Guests, HostSettings
+from pyinfra_nspawn.specs.base import InvalidSpecError, Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+def guests_of_host() -> tuple[Guest, ...]:
+    """Return the guests in the current host's data key `guests`; none where there is no such key.
+
+    Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
+    """
+    return _read(Guests, {"guests": host.data.get("guests") or ()}).guests
+
+
+def settings_of_host() -> HostSettings:
+    """Return what the current host's data key `nspawn_host` says, or the defaults.
+
+    Raises `PyinfraError`, one readable line, when it is not what `HostSettings` describes.
+    """
+    return _read(HostSettings, host.data.get("nspawn_host") or {})
+
+
+def _read(spec: type[S], value: object) -> S:
+    try:
+        return spec.of(value, f"inventory of {host.name}")
+    except InvalidSpecError as error:
+        raise PyinfraError(str(error)) from None

@@ -1,0 +1,26 @@
+"""Make and repair all guests of a host: `pyinfra INVENTORY deploys/guest.py`."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host as current_host
+from pyinfra.context import state
+
+from pyinfra_nspawn.deploys._inventory import guests_of_host, settings_of_host
+from pyinfra_nspawn.operations import host, nspawn, ostree
+
+
+@deploy("Guests")
+def guests() -> None:
+    """Have every guest in the host's data deployed, defined and running; commits are not moved."""
+    wanted = guests_of_host()
+    host.preflight(name="Preflight", settings=settings_of_host(), guests=wanted)
+    for guest in current_host.loop(wanted):  # type: ignore[no-untyped-call]
+        ostree.stateroot(name="Stateroot", guest=guest)
+        ostree.commit(name="Commit", guest=guest)
+        ostree.deployment(name="Deployment", guest=guest)
+        ostree.current(name="Current deployment", guest=guest)
+        nspawn.definition(name="Definition", guest=guest)
+        nspawn.unit(name="Unit", guest=guest)
+
+
+if state.current_exec_filename == __file__:
+    guests()

@@ -1,0 +1,136 @@
+"""The host itself: what it is booted from, what is installed, and the limits that guests meet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyinfra.api.facts import FactBase
+
+from pyinfra_nspawn.facts.base import (
+    GarbledError,
+    Part,
+    Record,
+    Unreadable,
+    fact_script,
+    parse_parts,
+)
+
+if TYPE_CHECKING:
+    from pyinfra.api.command import StringCommand
+
+
+@dataclass(frozen=True)
+class Host(Record):
+    """A host, as guests find it.
+
+    + root: whether the facts are read with root's rights
+    + ostree_booted: whether it runs from an OSTree deployment
+    + kernel: release, as `uname -r` prints it
+    + commands: those of the needed commands that are installed
+    + systemd_version: the major number; 0 without systemd
+    + ostree_version: as ostree prints it; empty without ostree
+    + cgroup_version: 2 for the unified hierarchy, else 1
+    + sysroot_read_only: whether /sysroot is mounted read-only
+    + state_file_system: type of the file system below /var/lib, as `stat -f` names it
+    + free_bytes: what that file system has left
+    + max_user_namespaces: 0 where user namespaces are forbidden
+    + inotify_instances: the limit in force (fs.inotify.max_user_instances)
+    + sysctl_file: our file in /etc/sysctl.d; None where there is none
+    + selinux: `enforcing`, `permissive` or `disabled`, as it is now
+    + selinux_configured: the same, as /etc/selinux/config has it for the next boot; None without one
+    + machines_target: machines.target's UnitFileState; empty where there is no such unit
+    """
+
+    root: bool
+    ostree_booted: bool
+    kernel: str
+    commands: tuple[str, ...]
+    systemd_version: int
+    ostree_version: str
+    cgroup_version: int
+    sysroot_read_only: bool
+    state_file_system: str
+    free_bytes: int
+    max_user_namespaces: int
+    inotify_instances: int
+    sysctl_file: str | None
+    selinux: str
+    selinux_configured: str | None
+    machines_target: str
+
+    @property
+    def kernel_version(self) -> tuple[int, int]:
+        """The kernel's first two numbers."""
+        match = re.match(r"(\d+)\.(\d+)", self.kernel)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def parse_host(output: list[str]) -> Host | Unreadable:
+    """Read the answer of `scripts/host.sh`."""
+    try:
+        parts = {part.words[0]: part for part in parse_parts(output)}
+        return _host(parts)
+    except (ValueError, KeyError, IndexError) as error:
+        return Unreadable(f"the host's answer is not understood: {error}")
+
+
+def _host(parts: dict[str, Part]) -> Host:
+    broken = next((part for part in parts.values() if part.code != 0), None)
+    if broken:
+        raise GarbledError(f"{broken.words[0]}: {broken.text}")
+    file_system, free = parts["state-file-system"].lines
+    return Host(
+        root=parts["user"].text == "0",
+        ostree_booted=parts["ostree-booted"].text == "yes",
+        kernel=parts["kernel"].text,
+        commands=parts["commands"].lines,
+        systemd_version=_number(parts.get("systemd"), r"systemd (\d+)"),
+        ostree_version=_word(parts.get("ostree"), r"Version: '?([^'\s]+)"),
+        cgroup_version=2 if parts["cgroup"].text == "cgroup2fs" else 1,
+        sysroot_read_only="ro" in parts["sysroot-options"].text.split(","),
+        state_file_system=file_system,
+        free_bytes=int(free.split()[3]) * 1024,
+        max_user_namespaces=int(parts["user-namespaces"].text),
+        inotify_instances=int(parts["inotify-instances"].text),
+        sysctl_file=f"{parts['sysctl-file'].text}\n" if "sysctl-file" in parts else None,
+        selinux=_selinux(parts.get("selinux-enforce")),
+        selinux_configured=_word(parts.get("selinux-config"), r"(\S+)") or None,
+        machines_target=_word(parts.get("machines-target"), r"(?m)^UnitFileState=(\S*)$"),
+    )
+
+
+def _word(part: Part | None, pattern: str) -> str:
+    match = re.search(pattern, part.text) if part else None
+    return match[1] if match else ""
+
+
+def _number(part: Part | None, pattern: str) -> int:
+    return int(_word(part, pattern) or 0)
+
+
+def _selinux(enforce: Part | None) -> str:
+    if enforce is None:
+        return "disabled"
+    return "enforcing" if enforce.text == "1" else "permissive"
+
+
+class HostFacts(FactBase[Host | Unreadable]):
+    """What the host is: OSTree, versions, commands, cgroup, SELinux, /sysroot, free space, limits.
+
+    Returns `Host`, or `Unreadable` when it could not be told.
+    """
+
+    def command(self) -> StringCommand:
+        """Return the script; it exits 0 whatever it finds."""
+        return fact_script("host")
+
+    @staticmethod
+    def default() -> Unreadable:
+        """Return what stands for no answer."""
+        return Unreadable("the host gave no answer")
+
+    def process(self, output: list[str]) -> Host | Unreadable:
+        """Parse the answer."""
+        return parse_host(output)

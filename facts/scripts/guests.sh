@@ -1,0 +1,110 @@
+# shellcheck shell=sh
+# Every guest that this host knows of, ours or not. Prints one `units` part, and for each guest
+# `directory`, `current`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
+# `failed` and `root`.
+
+names() {
+    for path in /var/lib/pyinfra-nspawn/* \
+        /etc/systemd/nspawn/*.nspawn /run/systemd/nspawn/*.nspawn \
+        /etc/systemd/system/systemd-nspawn@?*.service.d /run/systemd/system/systemd-nspawn@?*.service.d \
+        /etc/systemd/system.control/systemd-nspawn@?*.service.d \
+        /run/systemd/system.control/systemd-nspawn@?*.service.d \
+        /etc/systemd/system/machines.target.wants/systemd-nspawn@?*.service /run/systemd/machines/*; do
+        if [ -e "$path" ] || [ -L "$path" ]; then :; else continue; fi
+        name=${path##*/}
+        name=${name#systemd-nspawn@}
+        case $path in
+        /run/systemd/machines/unit:*) continue ;;
+        */nspawn/*) name=${name%.nspawn} ;;
+        *.service.d) name=${name%.service.d} ;;
+        */machines.target.wants/*) name=${name%.service} ;;
+        esac
+        # What is no machine's name is no guest: a stray file must not become a part's header.
+        case $name in *[!A-Za-z0-9_.-]* | .*) continue ;; esac
+        printf '%s\n' "$name"
+    done | sort -u
+}
+
+units() {
+    set --
+    for name in $all; do
+        set -- "$@" "systemd-nspawn@$name.service"
+    done
+    [ $# = 0 ] || systemctl show \
+        -p Id,LoadState,UnitFileState,ActiveState,SubState,Result,NeedDaemonReload \
+        -p DropInPaths,FragmentPath,MainPID,ExecMainStartTimestampMonotonic,NRestarts -- "$@"
+}
+
+files() { # NAME
+    for path in "/etc/systemd/nspawn/$1.nspawn" "/etc/systemd/system/systemd-nspawn@$1.service.d"/*.conf; do
+        [ ! -f "$path" ] || part "file $1 $(stat -c '%a %u:%g %n' "$path")" cat "$path"
+    done
+}
+
+credentials() { # NAME
+    for path in "/var/lib/pyinfra-nspawn/$1/credentials"/*; do
+        [ -f "$path" ] || continue
+        digest=$(sha256sum <"$path")
+        value "credential $1 ${path##*/} $(stat -c %a "$path")" "${digest%% *}"
+    done
+}
+
+directory() { # NAME
+    [ -d "/var/lib/pyinfra-nspawn/$1" ] || return
+    value "directory $1" "$(stat -c '%a %u:%g' "/var/lib/pyinfra-nspawn/$1")"
+    [ ! -L "/var/lib/pyinfra-nspawn/$1/current" ] ||
+        value "current $1" "$(readlink "/var/lib/pyinfra-nspawn/$1/current")"
+}
+
+# The definition that a running guest was started with is in the environment of its nspawn.
+definition() { # MAIN-PID
+    tr '\0' '\n' <"/proc/$1/environ" | sed -n 's/^PYINFRA_NSPAWN_DEFINITION=//p'
+}
+
+# Reads what `units` printed: blocks of KEY=VALUE, an empty line after each.
+definitions() {
+    pid=0
+    while IFS='=' read -r key text; do
+        case $key in
+        Id) name=${text#systemd-nspawn@} name=${name%.service} ;;
+        MainPID) pid=$text ;;
+        '')
+            [ "$pid" = 0 ] || part "definition $name" definition "$pid"
+            pid=0
+            ;;
+        esac
+    done
+}
+
+# Field 4 of the mount at / in the guest: the directory of the deployment it was started from.
+root() { # LEADER
+    while read -r _ _ _ from where _; do
+        [ "$where" = / ] && echo "$from" && return
+    done <"/proc/$1/mountinfo"
+}
+
+# A guest that does not answer must not keep the run waiting.
+machine() { # NAME
+    part "machine $1" machinectl show "$1" -p Leader -p Unit -p Class
+    leader=$(sed -n 's/^LEADER=//p' "/run/systemd/machines/$1" 2>/dev/null)
+    [ -z "$leader" ] || part "root $1" root "$leader"
+    part "system $1" timeout 10 systemctl -M "$1" is-system-running
+    case $part_output in
+    degraded) part "failed $1" timeout 10 systemctl -M "$1" list-units --failed --plain --no-legend ;;
+    esac
+}
+
+all=$(names)
+part units units
+definitions <<EOF
+$part_output
+
+EOF
+for name in $all; do
+    directory "$name"
+    files "$name"
+    credentials "$name"
+    [ ! -e "/run/systemd/machines/$name" ] || machine "$name"
+done
+have machinectl && part machines machinectl list --output=json --max-addresses=all
+echo ":: done"

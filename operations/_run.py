@@ -1,0 +1,172 @@
+"""What all operations share: the memo of facts, how a plan is shown, and how it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from pyinfra import logger
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.state import State, StateStage
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra.operations.util.files import generate_color_diff
+
+if TYPE_CHECKING:
+    from pyinfra.api.facts import FactBase
+    from pyinfra.api.host import Host
+
+    from pyinfra_nspawn.plans import FileDiff, Plan, Step
+
+T = TypeVar("T")
+Commands = Generator[StringCommand, None, None]
+
+
+@dataclass
+class _Memory:
+    """What is known of one host in one stage of a run.
+
+    + facts: by class and arguments; emptied by every change
+    + others_changes: how many operations that are not ours had changed the host when they were read
+    + ours: hashes of our own operations
+    + refused: whether a plan was refused; then nothing more is planned
+    """
+
+    stage: StateStage
+    facts: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    others_changes: int = 0
+    ours: set[str] = field(default_factory=set)
+    refused: bool = False
+
+
+_MEMORIES: WeakKeyDictionary[Host, _Memory] = WeakKeyDictionary()
+
+
+def _host() -> Host:
+    """Return the current host itself: pyinfra's `context.host` is a stand-in that changes with it."""
+    found: Host = ctx_host.get()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _state() -> State:
+    found: State = ctx_state.get()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _memory() -> _Memory:
+    """Return the current host's memory; a stage (prepare, execute) begins with an empty one."""
+    host, state = _host(), _state()
+    memory = _MEMORIES.get(host)
+    if memory is None or memory.stage != state.current_stage:
+        memory = _MEMORIES[host] = _Memory(state.current_stage)
+    return memory
+
+
+def _others_changes(memory: _Memory) -> int:
+    """Count the operations of somebody else that have changed this host in this run."""
+    operations = _state().ops[_host()]
+    return sum(
+        data.operation_meta.is_complete() and data.operation_meta.did_change()
+        for op_hash, data in operations.items()
+        if op_hash not in memory.ours
+    )
+
+
+def seen(fact: type[FactBase[T]], **arguments: str) -> T:
+    """Return a fact of the current host, read once and again only after something was changed.
+
+    pyinfra itself reads a fact whenever it is asked for it.
+    """
+    memory = _memory()
+    changes = _others_changes(memory)
+    if changes != memory.others_changes:
+        memory.facts.clear()
+        memory.others_changes = changes
+    key = (fact, *sorted(arguments.items()))
+    if key not in memory.facts:
+        memory.facts[key] = _host().get_fact(fact, **arguments)
+    found: T = memory.facts[key]
+    return found
+
+
+def carry_out(plan: Plan, otherwise: str) -> Commands:
+    """Show a plan, then yield a command for each of its steps; call this last in an operation.
+
+    + otherwise: what to say when there is nothing to do
+
+    A refused plan is only told in the prepare stage, where a failure would stop the whole fleet; in
+    the execute stage it fails this host, and pyinfra runs nothing more on it.
+    """
+    memory, host = _memory(), _host()
+    memory.ours.add(host.current_op_hash or "")
+    if memory.refused:
+        host.noop("nothing is planned after a refusal")
+        return
+    for note in plan.notes:
+        _say(note, warn=True)
+    if plan.refusals:
+        yield from _refuse(plan, memory)
+    elif not plan.steps:
+        host.noop(otherwise)
+    else:
+        _show_diffs(plan.diffs)
+        for step in plan.steps:
+            _say(step.text)
+            yield command(step)
+            memory.facts.clear()
+
+
+def _refuse(plan: Plan, memory: _Memory) -> Commands:
+    memory.refused = True
+    _show_diffs(plan.diffs)
+    if memory.stage is StateStage.Execute:
+        sentences = [QuoteString(sentence) for sentence in plan.refusals]
+        yield StringCommand("printf", "'%s\\n'", *sentences, ">&2;", "exit", "1")
+        return
+    for sentence in plan.refusals:
+        _say(sentence, warn=True)
+    _host().noop("refused")
+
+
+def _say(text: str, *, warn: bool = False) -> None:
+    # `%` in a value must not be taken for a placeholder of the logger's.
+    (logger.warning if warn else logger.info)("%s", f"{_host().print_prefix}{text}")
+
+
+def _show_diffs(diffs: tuple[FileDiff, ...]) -> None:
+    if not _state().config.DIFF:
+        return
+    for diff in diffs:
+        _say(f"{diff.path}:")
+        for line in generate_color_diff(list(diff.before), list(diff.after)):
+            _say(line)
+
+
+def command(step: Step) -> StringCommand:
+    """Return the command that runs a step's script on the host, in its /bin/sh.
+
+    Values are arguments of the script, never text of it; file contents are its stdin. Raises
+    `OperationValueError` for an argument that a program could take for an option.
+    """
+    for argument in step.arguments:
+        if argument.startswith("-"):
+            raise OperationValueError(f"{argument!r} begins with '-' and would be taken for an option")
+    folder = files("pyinfra_nspawn.operations") / "scripts"
+    beside = step.script in _BESIDE_THE_HOST
+    parts = ("common.sh", *(("beside.sh",) if beside else ()), f"{step.script}.sh")
+    text = "\n".join((folder / part).read_text() for part in parts)
+    return StringCommand(
+        *(("unshare", "--mount") if beside else ()),
+        "sh",
+        "-c",
+        QuoteString(text),
+        *(QuoteString(word) for word in (step.script, *step.arguments)),
+        _stdin=step.stdin,
+    )
+
+
+# Scripts that write below /sysroot, and make it writable in a mount namespace of their own.
+_BESIDE_THE_HOST = frozenset({"stateroot", "pull", "deploy"})

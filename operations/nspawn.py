@@ -1,0 +1,42 @@
+"""Operations upon a guest's unit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyinfra.api.operation import operation
+
+from pyinfra_nspawn.facts.nspawn import Guests
+from pyinfra_nspawn.operations._run import carry_out, seen
+from pyinfra_nspawn.plans.definition import definition as plan_definition
+from pyinfra_nspawn.plans.unit import unit as plan_unit
+
+if TYPE_CHECKING:
+    from pyinfra_nspawn.operations._run import Commands
+    from pyinfra_nspawn.specs import Guest
+
+
+@operation()
+def definition(guest: Guest) -> Commands:
+    """Have the files that define the guest, and systemd know of them.
+
+    + guest: the guest
+
+    Its .nspawn file, the drop-ins of its unit, its credentials (0600), its directory (0700). Each is
+    replaced in one step; systemd reloads only when a drop-in changed. A file in our place that is not
+    ours, and any other drop-in of the unit, is refused.
+    """
+    yield from carry_out(plan_definition(guest, seen(Guests)), "the definition is as wanted")
+
+
+@operation()
+def unit(guest: Guest) -> Commands:
+    """Have the guest's unit enabled or not, and the guest running as it is defined, or stopped.
+
+    + guest: the guest
+
+    A guest whose running definition differs is restarted, or reported with `on_change: report`. A
+    started guest is awaited until its own `systemctl is-system-running` says `running`, or `degraded`,
+    which is reported with the failed units; after `start_timeout_seconds` the host fails.
+    """
+    yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted")

@@ -1,0 +1,69 @@
+"""Operations upon a guest's OSTree sysroot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyinfra.api.operation import operation
+
+from pyinfra_nspawn.facts.nspawn import Guests
+from pyinfra_nspawn.facts.ostree import Commit, Sysroots
+from pyinfra_nspawn.operations._run import carry_out, seen
+from pyinfra_nspawn.plans import sysroot as plans
+
+if TYPE_CHECKING:
+    from pyinfra_nspawn.operations._run import Commands
+    from pyinfra_nspawn.plans import Plan
+    from pyinfra_nspawn.specs import Guest
+
+
+def _look(guest: Guest) -> plans.View | Plan:
+    return plans.look(guest, seen(Sysroots), seen(Guests))
+
+
+def _presence(commit: str) -> str:
+    return seen(Commit, commit=commit)
+
+
+@operation()
+def stateroot(guest: Guest) -> Commands:
+    """Have an OSTree sysroot of the guest's own, with the guest's stateroot in it.
+
+    + guest: the guest
+
+    It lies in /var/lib/pyinfra-nspawn/NAME, out of the host's boot menu and deployment list.
+    """
+    yield from carry_out(plans.stateroot(guest, _look(guest)), "the stateroot is there")
+
+
+@operation()
+def commit(guest: Guest) -> Commands:
+    """Have the commit of the guest's source in the guest's sysroot.
+
+    + guest: the guest
+
+    Pulled from its remote into the host's repository first where the host lacks it; objects are hard
+    links to the host's where both are on one file system. A guest that is deployed keeps its commit;
+    when its source has moved on, the run says that the guest is behind.
+    """
+    yield from carry_out(plans.commit(guest, _look(guest), _presence), "the commit is there")
+
+
+@operation()
+def deployment(guest: Guest) -> Commands:
+    """Have a deployment for the guest to boot: one of its source's commit, and never two of it.
+
+    + guest: the guest
+    """
+    yield from carry_out(plans.deployment(guest, _look(guest)), "the deployment is there")
+
+
+@operation()
+def current(guest: Guest) -> Commands:
+    """Have /var/lib/pyinfra-nspawn/NAME/current point at the deployment that the guest boots.
+
+    + guest: the guest
+
+    The link is replaced in one step (rename(2)); a link to a deployment that is there is left alone.
+    """
+    yield from carry_out(plans.current(guest, _look(guest)), "the guest has a deployment to boot")

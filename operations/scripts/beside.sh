@@ -1,0 +1,11 @@
+# shellcheck shell=sh
+# Makes $state the path of our directory in the mount that holds the host's objects: a hard link
+# cannot cross mounts (link(2), EXDEV), and /var is one of its own. Where /var is another file system
+# there is no such path, and ostree copies.
+for var in /sysroot/ostree/deploy/*/var; do
+    if [ "$var" -ef /var ]; then
+        # Read-only on most hosts; we are in a mount namespace of our own.
+        [ -w "$var" ] || mount -o remount,bind,rw /sysroot
+        state=$var/lib/pyinfra-nspawn
+    fi
+done

@@ -1,0 +1,15 @@
+# shellcheck shell=sh
+# What every changing script begins with. One changes a host at a time: a killed controller's command
+# lives on, and what it did is looked at again only once it has ended.
+set -eu
+umask 077
+export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
+state=/var/lib/pyinfra-nspawn
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+exec 9>/run/pyinfra-nspawn.lock
+flock -w 900 9 || die "another run has held /run/pyinfra-nspawn.lock for 15 minutes: end it, then run again"

@@ -1,0 +1,29 @@
+# shellcheck shell=sh
+# definition NAME [reload]: writes the files on stdin, lines `MODE PATH BASE64`, and removes `- PATH`.
+name=$1 reload=$2
+
+mkdir -p "$state/$name/credentials"
+chown 0:0 "$state/$name" "$state/$name/credentials"
+# A guest's root can leave a setuid-root file in its /var: no user of the host may come by it.
+chmod 0700 "$state/$name" "$state/$name/credentials"
+
+while read -r mode path content; do
+    if [ "$mode" = - ]; then
+        rm -f "$path"
+        continue
+    fi
+    case $path in
+    /etc/*)
+        mkdir -p -m 0755 "${path%/*}"
+        [ ! -e "$path" ] || grep -qxF '# Managed by pyinfra-nspawn' "$path" ||
+            die "guest $name: $path is not ours: move it away, or give the guest another name"
+        ;;
+    esac
+    new=${path%/*}/.${path##*/}.new
+    printf '%s' "$content" | base64 -d >"$new"
+    chown 0:0 "$new"
+    chmod "$mode" "$new"
+    mv -fT "$new" "$path"
+done
+
+[ -z "$reload" ] || systemctl daemon-reload

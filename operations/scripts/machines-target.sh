@@ -1,0 +1,2 @@
+# shellcheck shell=sh
+systemctl enable machines.target

@@ -1,0 +1,12 @@
+# shellcheck shell=sh
+# stateroot NAME: a private sysroot with one stateroot, whole or not at all.
+name=$1
+new=$state/.$name.new
+
+mkdir -p -m 0700 "$state"
+[ ! -e "$state/$name/ostree/repo/config" ] || exit 0
+rm -rf "$new"
+mkdir "$new"
+ostree admin init-fs --modern "$new"
+ostree admin --sysroot="$new" os-init "$name"
+mv -T "$new" "$state/$name"

@@ -1,0 +1,11 @@
+# shellcheck shell=sh
+# sysctl FILE INSTANCES: the file on stdin for the next boot, the value for now.
+file=$1 instances=$2
+new=${file%/*}/.${file##*/}.new
+
+mkdir -p -m 0755 "${file%/*}"
+cat >"$new"
+chmod 0644 "$new"
+mv -fT "$new" "$file"
+[ "$(cat /proc/sys/fs/inotify/max_user_instances)" -ge "$instances" ] ||
+    echo "$instances" >/proc/sys/fs/inotify/max_user_instances

@@ -1,0 +1,55 @@
+"""The one form in which every plan is made, shown and carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyinfra_nspawn.facts.base import Unreadable
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command on the host.
+
+    + text: what it does, for the administrator
+    + script: the name of the operations' script that does it
+    + arguments: of the script; none may begin with `-`
+    + stdin: file contents, which must not appear on a command line
+    """
+
+    text: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    stdin: str = ""
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """How a file would change: its lines before and after."""
+
+    path: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do on a host for one concern.
+
+    + steps: in order; none where all is as wanted
+    + diffs: of the files that the steps write
+    + refusals: why nothing may be done, each a sentence that names the remedy
+    + notes: what the administrator should know although no step follows from it
+    """
+
+    steps: tuple[Step, ...] = ()
+    diffs: tuple[FileDiff, ...] = ()
+    refusals: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def refusal(what: str, unreadable: Unreadable) -> Plan:
+    """Return the plan for what could not be told: unknown is not absent."""
+    return Plan(refusals=(f"{what} could not be read ({unreadable.reason}); mend that and run again",))

@@ -1,0 +1,74 @@
+"""The base of every spec, and the one way in which its errors are put into words."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+MANAGED = "# Managed by pyinfra-nspawn"
+"""The line that every file of ours carries; a file in our place without it is somebody else's."""
+
+
+class InvalidSpecError(ValueError):
+    """A value of the inventory is wrong; the message is one readable line."""
+
+
+class Spec(BaseModel):
+    """A frozen model that refuses unknown fields and wrong types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    @classmethod
+    def of(cls, value: object, where: str) -> Self:
+        """Return `value` as this spec, from an instance of it or from an inventory's plain data.
+
+        Raises `InvalidSpecError`, one line that begins with `where`, for anything else.
+        """
+        if isinstance(value, cls):
+            return value
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise InvalidSpecError(f"{where}: {_in_words(error)}") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data: what pyinfra's `debug-inventory --json` asks of an object."""
+        return self.model_dump(mode="json")
+
+
+def _in_words(error: ValidationError) -> str:
+    """Put a validation error into one line; never the value itself, it may be a secret."""
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc']))}: {_message(detail['type'], detail['msg'])}".lstrip(": ")
+        for detail in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _message(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "no such field"
+    return message.removeprefix("Value error, ")
+
+
+def _one_line(text: str) -> str:
+    if any(ord(character) < ord(" ") or character == "\x7f" for character in text):
+        raise ValueError("must not hold a newline or another control character")
+    return text
+
+
+# Unit files, .nspawn files and tmpfiles.d each quote a path's other characters in a way of their own.
+_PATH = re.compile(r"(/[A-Za-z0-9._@+=,~-]+)+|/")
+
+
+def _absolute(text: str) -> str:
+    if not _PATH.fullmatch(text) or {"..", "."} & set(text.split("/")):
+        raise ValueError(
+            "must be an absolute path of letters, digits and . _ @ + = , ~ -, without '.' or '..'"
+        )
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Path = Annotated[str, AfterValidator(_absolute)]

@@ -1,0 +1,222 @@
+"""A guest: the centre of the model."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from pyinfra_nspawn.specs.base import Line, Path, Spec
+from pyinfra_nspawn.specs.host import STATE_DIRECTORY
+from pyinfra_nspawn.specs.source import Source, SourceText
+
+
+def _matching(pattern: str, sentence: str) -> AfterValidator:
+    """Return a validator that refuses what does not match, in the words of `sentence`."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(sentence)
+        return text
+
+    return AfterValidator(check)
+
+
+# systemd's hostname_is_valid(), which rules machine names, less the underscore that DNS lacks.
+_LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+MachineName = Annotated[
+    str,
+    _matching(
+        rf"(?=.{{1,64}}\Z){_LABELS}",
+        "must be 1 to 64 letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    ),
+]
+Capability = Annotated[str, _matching(r"all|CAP_[A-Z_]+", "must be like CAP_NET_ADMIN, or 'all'")]
+SystemCall = Annotated[str, _matching(r"~?@?[a-z0-9_-]+", "must be like bpf or @keyring")]
+UnitName = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9:_.@\\-]{1,240}\.(service|socket|target|timer|mount|path|swap|automount)",
+        "must be a unit's full name, like systemd-resolved.service",
+    ),
+    _matching(r"[^-].*", "must not begin with '-'"),
+]
+VariableName = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be a variable's name")]
+CredentialId = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}", "must be a credential's name")]
+Size = Annotated[str, _matching(r"[0-9]+[KMGT]?|[0-9]{1,3}%", "must be like 512M, 2G or 50%")]
+Percent = Annotated[str, _matching(r"[0-9]+%", "must be like 150%")]
+FileMode = Annotated[str, _matching(r"[0-7]{4}", "must be four octal digits, like 0644")]
+MachineId = Annotated[str, _matching(r"[0-9a-f]{32}", "must be 32 lower-case hex digits")]
+UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}|[0-9]+", "must be a user's name or number")]
+AuthorizedKey = Annotated[
+    Line,
+    _matching(
+        r"(?!#).*(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ +[A-Za-z0-9+/]+=* *.*",
+        "must be a line of an authorized_keys file",
+    ),
+]
+
+# Trees in which an id-mapped write is a write to the host itself.
+_HOST_TREES = ("/", "/boot", "/dev", "/etc", "/ostree", "/proc", "/run", "/sys", "/sysroot", "/usr")
+
+
+class Bind(Spec):
+    """A directory or file of the host that the guest sees.
+
+    + source: its path on the host; it must exist when the guest starts
+    + target: where the guest sees it; the same path by default
+    + read_only: on by default
+    + idmap: show the host's owners as the guest's own, so that guest root may write as host root
+      into it. Off by default: then everything belongs to `nobody`. Only for a directory that no
+      unprivileged user of the host can reach: a guest's root can leave a setuid-root file there.
+    """
+
+    source: Path
+    target: Path | None = None
+    read_only: bool = True
+    idmap: bool = False
+
+    @model_validator(mode="after")
+    def _spare_the_host(self) -> Bind:
+        top = "/" + self.source.strip("/").split("/")[0]
+        if self.idmap and top in _HOST_TREES:
+            raise ValueError(f"an id-mapped bind of {self.source} would give guest root the host's")
+        return self
+
+
+class Limits(Spec):
+    """Resource limits of the guest's unit (systemd.resource-control(5)); None sets no limit.
+
+    + memory_max: bytes, with K, M, G or T, or a percentage of the host's
+    + cpu_quota: percentage of one CPU's time: `150%` is one and a half CPUs
+    + tasks_max: processes and threads; the unit template says 16384
+    """
+
+    memory_max: Size | None = None
+    cpu_quota: Percent | None = None
+    tasks_max: int | None = Field(default=None, gt=0)
+
+
+class File(Spec):
+    """A file in the guest, written at each of its starts.
+
+    + content: its text
+    + mode: four octal digits; 0644 by default
+    + user, group: its owner in the guest; root by default
+    """
+
+    content: SecretStr
+    mode: FileMode = "0644"
+    user: UserName = "root"
+    group: UserName = "root"
+
+
+def _file_from_text(value: object) -> object:
+    return File(content=SecretStr(value)) if isinstance(value, str) else value
+
+
+def _tuple_from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Lines = BeforeValidator(_tuple_from_list)
+
+
+class Guest(Spec):
+    """An OSTree guest, as an inventory's `guests` describes it.
+
+    + name: machine name and stateroot
+    + source: `host`, a commit, `REF` or `REMOTE:REF`; see `Source`
+    + sysroot: `private`: an OSTree sysroot of its own below /var/lib/pyinfra-nspawn
+    + isolation: `private-users`: guest root is no root on the host
+    + network: `veth`: a plain pair of interfaces, `host0` in the guest
+    + autostart: start with the host
+    + state: `running` or `stopped`
+    + restart: what the unit does when the guest ends by itself (systemd.service(5), `Restart=`)
+    + on_change: what happens to a running guest whose definition changed: `restart` or `report`
+    + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default
+    + binds: directories and files of the host
+    + limits: memory, CPU, tasks
+    + capabilities: in addition to nspawn's own set
+    + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it
+    + environment: of the guest's PID 1
+    + hostname: the machine name by default
+    + machine_id: 32 hex digits; by default the guest makes one at its first start and keeps it
+    + authorized_keys: lines for root's ~/.ssh/authorized_keys
+    + mask_units: units that the guest must not start
+    + files: by path; a text, or a `File`
+    + credentials: by name, as systemd.system-credentials(7) lists them; kept secret
+    """
+
+    name: MachineName
+    source: SourceText = Source()
+    sysroot: Literal["private"] = "private"
+    isolation: Literal["private-users"] = "private-users"
+    network: Literal["veth"] = "veth"
+    autostart: bool = True
+    state: Literal["running", "stopped"] = "running"
+    restart: Literal["always", "on-failure", "no"] = "always"
+    on_change: Literal["restart", "report"] = "restart"
+    start_timeout_seconds: int = Field(default=120, gt=0)
+    binds: Annotated[tuple[Bind, ...], Lines] = ()
+    limits: Limits = Limits()
+    capabilities: Annotated[tuple[Capability, ...], Lines] = ()
+    system_calls: Annotated[tuple[SystemCall, ...], Lines] = ()
+    environment: dict[VariableName, Line] = Field(default={})
+    hostname: MachineName | None = None
+    machine_id: MachineId | None = None
+    authorized_keys: Annotated[tuple[AuthorizedKey, ...], Lines] = ()
+    mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
+    files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
+    credentials: dict[CredentialId, SecretStr] = Field(default={})
+
+    @property
+    def unit(self) -> str:
+        """The guest's unit on the host."""
+        return f"systemd-nspawn@{self.name}.service"
+
+    @property
+    def directory(self) -> str:
+        """The guest's sysroot on the host, which holds everything of it that is kept."""
+        return f"{STATE_DIRECTORY}/{self.name}"
+
+    @property
+    def current(self) -> str:
+        """The symlink to the deployment that the guest boots."""
+        return f"{self.directory}/current"
+
+    @property
+    def var(self) -> str:
+        """The guest's /var on the host."""
+        return f"{self.directory}/ostree/deploy/{self.name}/var"
+
+    @property
+    def credentials_directory(self) -> str:
+        """Where the guest's credentials lie on the host, 0600 in a directory 0700."""
+        return f"{self.directory}/credentials"
+
+    @property
+    def settings_file(self) -> str:
+        """The guest's .nspawn file (systemd.nspawn(5))."""
+        return f"/etc/systemd/nspawn/{self.name}.nspawn"
+
+    @property
+    def dropin_directory(self) -> str:
+        """Where the drop-ins of the guest's unit lie."""
+        return f"/etc/systemd/system/{self.unit}.d"
+
+
+class Guests(Spec):
+    """All guests of one host; no two of the same name."""
+
+    guests: Annotated[tuple[Guest, ...], Lines] = ()
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Guests:
+        names = [guest.name for guest in self.guests]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"more than one guest is called {', '.join(twice)}")
+        return self

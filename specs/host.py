@@ -1,0 +1,33 @@
+"""What a host is asked to be, beside the guests it runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pyinfra_nspawn.specs.base import Spec
+
+STATE_DIRECTORY = "/var/lib/pyinfra-nspawn"
+SYSCTL_FILE = "/etc/sysctl.d/60-pyinfra-nspawn.conf"
+
+
+class HostSettings(Spec):
+    """The inventory's `nspawn_host`.
+
+    + layer_packages: let rpm-ostree layer systemd-container where it is missing. Off by default: it
+      takes a reboot, and on bootc hosts layered packages block updates.
+    + selinux: `permissive` or `enforcing`, now and across reboots; None leaves SELinux as it is
+    + free_mib: MiB that must be free below /var before a guest is made; 256 by default
+    """
+
+    layer_packages: bool = False
+    selinux: Literal["permissive", "enforcing"] | None = None
+    free_mib: int = 256
+
+
+def inotify_instances(guests: int) -> int:
+    """Return how many inotify instances a host with so many guests needs.
+
+    A booting guest takes about 8 of the *host's* instances, and the kernel's default is 128 for all:
+    the 18th guest came up degraded, the 19th died with 'Too many open files'.
+    """
+    return 128 + 16 * guests
