@@ -193,6 +193,11 @@ class Guest(Spec):
         return f"{self.directory}/ostree/deploy/{self.name}/var"
 
     @property
+    def etc_mount(self) -> str:
+        """Where the guest's unit, and nothing else, sees the deployment's /etc."""
+        return f"/run/pyinfra-nspawn/{self.name}/etc"
+
+    @property
     def credentials_directory(self) -> str:
         """Where the guest's credentials lie on the host, 0600 in a directory 0700."""
         return f"{self.directory}/credentials"

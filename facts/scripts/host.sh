@@ -16,8 +16,9 @@ first_line() {
     "$@" | head -n 1
 }
 
+# Not `read`: dash reads byte by byte, and files of /proc/sys end after the first read.
 setting() { # HEADER FILE
-    if read -r line <"$2"; then value "$1" "$line"; else value "$1" ''; fi
+    part "$1" cat "$2"
 }
 
 # The options of the last mount at /sysroot; none where /sysroot is no mount.
