@@ -93,7 +93,7 @@ def seen(fact: type[FactBase[T]], **arguments: str) -> T:
 
 
 def carry_out(plan: Plan, otherwise: str) -> Commands:
-    """Show a plan, then yield a command for each of its steps; call this last in an operation.
+    """Show a plan, then yield a command for each of its steps.
 
     + otherwise: what to say when there is nothing to do
 
@@ -105,8 +105,7 @@ def carry_out(plan: Plan, otherwise: str) -> Commands:
     if memory.refused:
         host.noop("nothing is planned after a refusal")
         return
-    for note in plan.notes:
-        _say(note, warn=True)
+    tell(plan.notes)
     if plan.refusals:
         yield from _refuse(plan, memory)
     elif not plan.steps:
@@ -119,6 +118,12 @@ def carry_out(plan: Plan, otherwise: str) -> Commands:
             memory.facts.clear()
 
 
+def tell(notes: tuple[str, ...]) -> None:
+    """Show the administrator what no step follows from."""
+    for note in notes:
+        _say(note, warn=True)
+
+
 def _refuse(plan: Plan, memory: _Memory) -> Commands:
     memory.refused = True
     _show_diffs(plan.diffs)
@@ -126,8 +131,7 @@ def _refuse(plan: Plan, memory: _Memory) -> Commands:
         sentences = [QuoteString(sentence) for sentence in plan.refusals]
         yield StringCommand("printf", "'%s\\n'", *sentences, ">&2;", "exit", "1")
         return
-    for sentence in plan.refusals:
-        _say(sentence, warn=True)
+    tell(plan.refusals)
     _host().noop("refused")
 
 

@@ -2,7 +2,7 @@
 # What every changing script begins with. One changes a host at a time: a killed controller's command
 # lives on, and what it did is looked at again only once it has ended.
 set -eu
-umask 077
+umask 022
 export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 state=/var/lib/pyinfra-nspawn
 

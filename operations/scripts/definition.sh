@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # definition NAME [reload]: writes the files on stdin, lines `MODE PATH BASE64`, and removes `- PATH`.
 name=$1 reload=$2
+umask 077
 
 mkdir -p "$state/$name/credentials"
 chown 0:0 "$state/$name" "$state/$name/credentials"

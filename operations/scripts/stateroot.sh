@@ -6,7 +6,7 @@ new=$state/.$name.new
 mkdir -p -m 0700 "$state"
 [ ! -e "$state/$name/ostree/repo/config" ] || exit 0
 rm -rf "$new"
-mkdir "$new"
+mkdir -m 0700 "$new"
 ostree admin init-fs --modern "$new"
 ostree admin --sysroot="$new" os-init "$name"
 mv -T "$new" "$state/$name"

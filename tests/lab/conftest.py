@@ -1,0 +1,118 @@
+"""The lab's hosts, and pyinfra run against them as an administrator would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab import SSH_CONFIG, hosts, lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.lab import Host
+
+ROOT = Path(__file__).parents[2]
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+BOTH = ["lab1", "lab2"]
+DEPLOYS = ("deploys/host.py", "deploys/guest.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        reason = pytest.mark.skip(reason="the lab boots machines: it needs root")
+        for item in items:
+            if Path(item.path).is_relative_to(Path(__file__).parent):
+                item.add_marker(reason)
+
+
+@pytest.fixture(scope="session")
+def lab_hosts() -> Iterator[dict[str, Host]]:
+    """Both hosts, up; the lab is left as it was found, up or down."""
+    was_up = any(host.is_running for host in hosts().values())
+    lab.up()
+    yield hosts()
+    if not was_up:
+        lab.down()
+
+
+@pytest.fixture(scope="module")
+def fresh(lab_hosts: dict[str, Host]) -> dict[str, Host]:
+    """Both hosts, as they were installed."""
+    for host in lab_hosts.values():
+        host.reset()
+    return lab_hosts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of pyinfra ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.stdout)
+
+    def hosts(self, kind: str) -> dict[str, list[str]]:
+        """Return the hosts in an operation's `success`, `error` or `no_change` list, by its name."""
+        return {item["name"]: item[kind] for item in self.json["results"]["operations"]}
+
+    def lines(self, host: str) -> list[str]:
+        """Return what was said of a host."""
+        mark = f"[{host}] "
+        return [line.strip().removeprefix(mark) for line in self.stderr.splitlines() if mark in line]
+
+
+def pyinfra(*arguments: str, inventory: str = "inventories/lab.py", **data: object) -> Outcome:
+    """Run pyinfra in the repository, with `data` instead of the inventory's."""
+    options = [word for key, value in data.items() for word in ("--data", f"{key}={json.dumps(value)}")]
+    done = subprocess.run(
+        [PYINFRA, *options, inventory, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def deploy(*options: str, guests: Sequence[object] | None = None, **data: object) -> Outcome:
+    """Run both deploys, `-y --json` unless told otherwise; `guests` instead of the inventory's."""
+    if guests is not None:
+        data["guests"] = list(guests)
+    return pyinfra(*(options or ("-y", "--json")), *DEPLOYS, **data)
+
+
+def succeed(*options: str, **data: Any) -> Outcome:
+    """Run both deploys and expect them to succeed on every host."""
+    outcome = deploy(*options, **data)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def ssh(*words: str) -> str:
+    """Run a command over OpenSSH with the lab's configuration."""
+    done = subprocess.run(
+        ["ssh", "-F", SSH_CONFIG, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
+
+
+def remote_commands(host: Host) -> int:
+    """Count the commands that the host's sshd has been asked for since it was booted."""
+    host.succeed("journalctl --sync")
+    log = host.succeed("journalctl --boot --output=cat --identifier=sshd-session --identifier=sshd")
+    return sum("Starting session: command" in line for line in log.splitlines())

@@ -1,0 +1,281 @@
+"""The main job, end to end over SSH on both hosts: from nothing to guests that come back by themselves.
+
+The tests of this file tell one story, in order, upon hosts that are fresh at its beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab import SSH_CONFIG
+from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, ssh, succeed
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+KEY = Path("/run/pyinfra-nspawn-lab/key.pub")
+WEB = {"name": "web"}
+STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic -p MainPID -p NRestarts"
+MACHINE = "machinectl show web -p Timestamp -p Leader"
+BOOT = "ostree admin status; cd /boot && find . -type f -o -type l | sort | xargs sha256sum; ls -lR /boot"
+NEW_OPERATIONS = {"Stateroot", "Commit", "Deployment", "Current deployment", "Definition", "Unit"}
+
+before: dict[str, str] = {}
+
+
+def web(**fields: object) -> list[object]:
+    return [{**WEB, "authorized_keys": [KEY.read_text().strip()], **fields}]
+
+
+def in_guest(host: Host, command: str, guest: str = "web") -> str:
+    return host.succeed(f"systemd-run -M {guest} --pipe --wait --quiet --collect sh -c '{command}'")
+
+
+def running(host: Host, guest: str = "web") -> bool:
+    return host.run(f"systemctl -M {guest} is-system-running").stdout.strip() == "running"
+
+
+def test_a_dry_run_tells_what_will_be_done_and_does_nothing(fresh: dict[str, Host]):
+    outcome = succeed("--dry", "--json")
+    planned = {item["name"]: item for item in outcome.json["plan"]}
+    for name in NEW_OPERATIONS:
+        assert sorted(planned[f"Guests | {name}"]["hosts_with_change"]) == BOTH, planned
+    for name, host in fresh.items():
+        said = "\n".join(outcome.lines(name))
+        assert "make the OSTree sysroot /var/lib/pyinfra-nspawn/web with stateroot web" in said
+        assert "start guest web and wait up to 120 s until it is running" in said
+        host.fail("test -e /var/lib/pyinfra-nspawn")
+        host.fail("test -e /etc/sysctl.d/60-pyinfra-nspawn.conf")
+        before[name] = host.succeed(BOOT)
+
+
+def test_the_first_run_makes_the_guests(fresh: dict[str, Host]):
+    fresh["lab1"].succeed("systemctl disable machines.target")
+    outcome = succeed()
+    for name in NEW_OPERATIONS:
+        assert sorted(outcome.hosts("success")[f"Guests | {name}"]) == BOTH
+    assert outcome.hosts("success")["Host | machines.target"] == ["lab1"]
+    for host in fresh.values():
+        assert running(host)
+        assert host.succeed("systemctl is-enabled systemd-nspawn@web machines.target") == "enabled\nenabled\n"
+        assert int(host.succeed("cat /proc/sys/fs/inotify/max_user_instances")) >= 128 + 16
+
+
+def test_the_host_boots_as_before(fresh: dict[str, Host]):
+    for name, host in fresh.items():
+        assert host.succeed(BOOT) == before[name]
+
+
+def test_the_guest_shares_its_objects_with_the_host(fresh: dict[str, Host]):
+    for name, host in fresh.items():
+        own = "/var/lib/pyinfra-nspawn/web"
+        inodes = "find objects -name '*.file' -printf '%i\\n' | sort"
+        host_inodes = set(host.succeed(f"cd /ostree/repo && {inodes}").split())
+        guest_inodes = set(host.succeed(f"cd {own}/ostree/repo && {inodes}").split())
+        assert guest_inodes <= host_inodes
+        assert len(guest_inodes) > 1000
+        # du counts an inode once: what it lists second is what comes on top of the first.
+        cost = host.succeed(f"du -s -B1 /ostree/repo {own}").splitlines()[1].split()[0]
+        print(f"{name}: the guest costs {int(cost):,} bytes beside the host's objects")
+        assert int(cost) < 64 * 2**20
+
+
+def test_guest_root_is_no_root_on_the_host(fresh: dict[str, Host]):
+    for host in fresh.values():
+        inside, outside, count = in_guest(host, "cat /proc/self/uid_map").split()
+        assert inside == "0"
+        assert int(outside) >= 524288
+        assert int(count) == 65536
+        assert host.succeed("stat -c %u /var/lib/pyinfra-nspawn/web/ostree/deploy/web/var/lib").strip() == "0"
+        assert host.succeed("stat -c %a /var/lib/pyinfra-nspawn /var/lib/pyinfra-nspawn/web").split() == ["700"] * 2
+
+
+def test_the_second_run_does_nothing(fresh: dict[str, Host]):
+    started = {name: host.succeed(f"{STARTED}; {MACHINE}") for name, host in fresh.items()}
+    outcome = succeed()
+    assert outcome.json["results"]["failed_hosts"] == []
+    assert outcome.json["results"]["totals"]["success"] == 0
+    for name, idle in outcome.hosts("no_change").items():
+        assert sorted(idle) == BOTH, name
+    assert len(outcome.hosts("no_change")) == 12
+    assert started == {name: host.succeed(f"{STARTED}; {MACHINE}") for name, host in fresh.items()}
+
+
+def test_a_run_that_asks_for_confirmation_does_nothing_either():
+    plan = succeed("--dry", "--json").json["plan"]
+    assert plan
+    assert not any(item["hosts_with_change"] for item in plan)
+
+
+def test_an_edit_shows_its_changed_lines_and_nothing_else():
+    outcome = succeed("--dry", "--diff", guests=web(hostname="elsewhere"))
+    for name in BOTH:
+        changed = [line for line in outcome.lines(name) if re.match(r"[-+] ", line)]
+        assert "+ Hostname=elsewhere" in changed
+        assert "- Hostname=web" in changed
+        others = [line for line in changed if "Hostname" not in line]
+        assert len(others) == 2, changed
+        assert all("PYINFRA_NSPAWN_DEFINITION" in line for line in others)
+        files = [line for line in outcome.lines(name) if line.startswith("/etc/") and line.endswith(":")]
+        assert len(files) == 2
+
+
+def test_limits_are_applied_without_a_restart(fresh: dict[str, Host]):
+    started = {name: host.succeed(STARTED) for name, host in fresh.items()}
+    outcome = succeed(guests=web(limits={"tasks_max": 4000}))
+    assert sorted(outcome.hosts("success")["Guests | Definition"]) == BOTH
+    assert sorted(outcome.hosts("no_change")["Guests | Unit"]) == BOTH
+    for name, host in fresh.items():
+        assert host.succeed(STARTED) == started[name]
+        assert host.succeed("systemctl show systemd-nspawn@web -p TasksMax -p NeedDaemonReload").split() == [
+            "TasksMax=4000",
+            "NeedDaemonReload=no",
+        ]
+
+
+def test_a_changed_definition_is_reported_when_asked(fresh: dict[str, Host]):
+    started = {name: host.succeed(STARTED) for name, host in fresh.items()}
+    outcome = succeed(guests=web(environment={"NEW": "1"}, on_change="report"))
+    for name, host in fresh.items():
+        assert "guest web runs with another definition than it has now" in outcome.lines(name)
+        assert host.succeed(STARTED) == started[name]
+
+
+def test_a_way_in(fresh: dict[str, Host]):
+    """Keys, masks, files, credentials, environment, hostname and machine id, after one restart."""
+    nasty = "100% of $HOME, \"quoted\", 'single', back\\slash #;"
+    outcome = succeed(
+        guests=web(
+            hostname="www",
+            environment={"NASTY": nasty},
+            mask_units=["systemd-timesyncd.service"],
+            files={"/etc/demo.conf": {"content": f"{nasty}\n", "mode": "0600"}, "/opt/a/b": "c"},
+            credentials={"demo": "a secret"},
+        )
+    )
+    assert sorted(outcome.hosts("success")["Guests | Unit"]) == BOTH
+    for host in fresh.values():
+        assert in_guest(host, "hostname") == "www\n"
+        assert f"NASTY={nasty}" in in_guest(host, "tr \"\\0\" \"\\n\" </proc/1/environ").splitlines()
+        assert in_guest(host, "systemctl is-enabled systemd-timesyncd || :").strip() == "masked-runtime"
+        assert in_guest(host, "cat /etc/demo.conf; stat -c %a /etc/demo.conf") == f"{nasty}\n600\n"
+        assert in_guest(host, "cat /opt/a/b") == "c"
+        assert in_guest(host, "cat /run/host/credentials/demo") == "a secret"
+        assert in_guest(host, "stat -c %a:%U /root/.ssh/authorized_keys") == "600:root\n"
+        assert re.fullmatch(r"[0-9a-f]{32}\n", in_guest(host, "cat /etc/machine-id"))
+
+
+def guest_address(host: Host, guest: str = "web") -> str:
+    (machine,) = (item for item in json.loads(host.succeed("machinectl list -o json")) if item["machine"] == guest)
+    return machine["addresses"].split()[0]
+
+
+def test_the_guest_is_reached_over_ssh_through_its_host(fresh: dict[str, Host]):
+    for name, host in fresh.items():
+        host.wait_until_succeeds("machinectl list | grep -q ' 1[0-9]*\\.'", timeout=30)
+        jump = f"ProxyCommand=ssh -F {SSH_CONFIG} -W %h:%p {name}"
+        trust = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+        key = ("-i", str(KEY.with_suffix("")))
+        assert ssh("-o", jump, *trust, *key, f"root@{guest_address(host)}", "hostname") == "www\n"
+
+
+def test_a_machine_id_of_the_inventory(fresh: dict[str, Host]):
+    wanted = "0123456789abcdef0123456789abcdef"
+    succeed(guests=[*web(), {"name": "db", "machine_id": wanted}])
+    for host in fresh.values():
+        assert in_guest(host, "cat /etc/machine-id", guest="db") == f"{wanted}\n"
+
+
+def test_stopped_is_stopped_and_stays_stopped(fresh: dict[str, Host]):
+    stopped = {"name": "db", "machine_id": "0123456789abcdef0123456789abcdef", "state": "stopped", "autostart": False}
+    succeed(guests=[*web(), stopped])
+    assert succeed(guests=[*web(), stopped]).json["results"]["totals"]["success"] == 0
+    for host in fresh.values():
+        assert host.run("systemctl is-active systemd-nspawn@db").stdout == "inactive\n"
+        assert host.run("systemctl is-enabled systemd-nspawn@db").stdout == "disabled\n"
+        assert running(host)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_run_with_nothing_to_do_asks_at_most_four_commands_of_a_host(fresh: dict[str, Host], count: int):
+    guests = [*web(), *({"name": f"web-{number}"} for number in range(1, count))]
+    succeed(guests=guests)
+    asked = {name: remote_commands(host) for name, host in fresh.items()}
+    assert succeed(guests=guests).json["results"]["totals"]["success"] == 0
+    for name, host in fresh.items():
+        assert remote_commands(host) - asked[name] <= 4
+
+
+def test_the_guests_come_back_with_their_host(fresh: dict[str, Host]):
+    for host in fresh.values():
+        host.reboot()
+    for host in fresh.values():
+        for guest in ("web", "web-1", "web-4"):
+            host.wait_until_succeeds(f"systemctl -M {guest} is-system-running", timeout=60)
+    guests = [*web(), *({"name": f"web-{number}"} for number in range(1, 5))]
+    assert succeed(guests=guests).json["results"]["totals"]["success"] == 0
+
+
+def test_a_ref_of_a_remote(fresh: dict[str, Host]):
+    outcome = pyinfra("--json", "fact", "pyinfra_nspawn.facts.ostree.Sysroots")
+    (seen,) = outcome.json.values()
+    for name, host in fresh.items():
+        generation = {"lab1": "trixie", "lab2": "sid"}[name]
+        ref = f"lab:debian/{generation}/x86_64/lab-remote"
+        assert ref not in seen[name]["host"]["refs"]
+        done = pyinfra("--limit", name, "-y", "--json", "deploys/guest.py", guests=[{"name": "far", "source": ref}])
+        assert done.code == 0, done.stderr
+        assert running(host, "far")
+        host.succeed(f"ostree rev-parse {ref}")
+
+
+def test_a_source_that_moved_on_is_reported_and_nothing_is_done(fresh: dict[str, Host]):
+    started = {name: host.succeed(STARTED) for name, host in fresh.items()}
+    for name, generation in (("lab1", "trixie"), ("lab2", "sid")):
+        guests = web(source=f"debian/{generation}/x86_64/lab-next")
+        outcome = pyinfra("--limit", name, "-y", "--json", "deploys/guest.py", guests=guests)
+        assert outcome.code == 0, outcome.stderr
+        assert outcome.json["results"]["totals"]["success"] == 0
+        assert any(line.startswith("guest web is behind: it boots commit") for line in outcome.lines(name))
+    assert started == {name: host.succeed(STARTED) for name, host in fresh.items()}
+
+
+def test_a_degraded_guest_is_reported_with_its_failed_units(fresh: dict[str, Host]):
+    broken = {"/etc/systemd/system/broken.service": "[Service]\nType=oneshot\nExecStart=false\n"}
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    link = {"tmpfiles.extra": f"L+ {wants}/broken.service - - - - ../broken.service\n"}
+    guests = [{"name": "sick", "files": broken, "credentials": link}]
+    succeed(guests=guests)
+    for host in fresh.values():
+        host.succeed("systemctl restart systemd-nspawn@sick")
+    outcome = succeed(guests=guests)
+    for name in BOTH:
+        assert "guest sick is degraded: broken.service failed" in outcome.lines(name)
+
+
+def test_trouble_on_one_host_stays_on_that_host(fresh: dict[str, Host]):
+    """A drop-in of somebody else, whatever its name, is refused there; the other host is done."""
+    foreign = "/etc/systemd/system/systemd-nspawn@new.service.d"
+    fresh["lab1"].succeed(f"mkdir -p {foreign}; printf '[Service]\\nNice=5\\n' >{foreign}/10-service.conf")
+    outcome = deploy(guests=[{"name": "new"}])
+    assert outcome.code != 0
+    assert outcome.json["results"]["failed_hosts"] == ["lab1"]
+    assert any("10-service.conf is a drop-in that is not ours" in line for line in outcome.lines("lab1"))
+    assert running(fresh["lab2"], "new")
+    assert "Nice=5" in fresh["lab1"].succeed(f"cat {foreign}/10-service.conf")
+    fresh["lab1"].fail("systemctl is-active systemd-nspawn@new")
+
+
+def test_bad_input_is_one_line_before_any_command():
+    outcome = deploy(guests=[{"name": "web", "sauce": "host"}])
+    assert outcome.code != 0
+    assert "inventory of lab1: guests.0.sauce: no such field" in outcome.stderr.replace("lab2", "lab1")
+    assert "Traceback" not in outcome.stderr
+    assert "Beginning operation run" not in outcome.stderr
