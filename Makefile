@@ -5,6 +5,8 @@ PYTHON := $(VENV)/bin/python
 ROOMS := specs facts plans operations deploys connectors
 # A type checker does not see an editable install's mapping: give it the import package as links.
 TYPES := build/types/pyinfra_nspawn
+# What a script builds upon and does not use is neither unreachable (2317) nor unused (2034).
+SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
 .PHONY: demo test check lab lab-down bench dist clean
 
@@ -19,8 +21,12 @@ check: $(VENV)/ready $(TYPES)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy -p pyinfra_nspawn
-	$(VENV)/bin/mypy tests/lab tests/demo.py tests/bench.py inventories
-	shellcheck --shell=sh facts/scripts/*.sh operations/scripts/*.sh
+	$(VENV)/bin/mypy --exclude '/(test_.*|conftest)\.py' tests/lab tests/demo.py tests/bench.py inventories
+	@# A script is sent with what it builds upon, and is checked like that.
+	for script in facts/scripts/*.sh; do cat facts/scripts/parts.sh $$script | $(SHELLCHECK) || exit; done
+	for script in operations/scripts/*.sh; do \
+		cat operations/scripts/common.sh operations/scripts/beside.sh $$script | $(SHELLCHECK) || exit; done
+	$(SHELLCHECK) <tests/by_hand.sh
 
 lab:
 	@python3 -m tests.lab up

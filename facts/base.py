@@ -43,16 +43,26 @@ class GarbledError(ValueError):
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a fact's answer: `words` of its header, the command's `lines`, its exit `code`."""
+    """One part of a fact's answer.
+
+    + words: of its header
+    + output: what the command printed, to the letter
+    + code: the command's exit code
+    """
 
     words: tuple[str, ...]
-    lines: tuple[str, ...]
+    output: str
     code: int
 
     @property
     def text(self) -> str:
-        """The command's output."""
-        return "\n".join(self.lines)
+        """The output without the newline at its end."""
+        return self.output.removesuffix("\n")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of the output."""
+        return tuple(self.output.splitlines())
 
 
 def parse_parts(output: Iterable[str]) -> list[Part]:
@@ -72,7 +82,7 @@ def parse_parts(output: Iterable[str]) -> list[Part]:
         elif line.startswith("|") and words is not None:
             lines.append(line[1:])
         elif line.startswith(":= ") and words is not None and line[3:].isdigit():
-            parts.append(Part(words, tuple(lines), int(line[3:])))
+            parts.append(Part(words, "\n".join(lines), int(line[3:])))
             words = None
         else:
             raise GarbledError(f"unexpected output: {line[:120]!r}")

@@ -94,7 +94,7 @@ def _host(parts: dict[str, Part]) -> Host:
         free_bytes=int(free.split()[3]) * 1024,
         max_user_namespaces=int(parts["user-namespaces"].text),
         inotify_instances=int(parts["inotify-instances"].text),
-        sysctl_file=f"{parts['sysctl-file'].text}\n" if "sysctl-file" in parts else None,
+        sysctl_file=parts["sysctl-file"].output if "sysctl-file" in parts else None,
         selinux=_selinux(parts.get("selinux-enforce")),
         selinux_configured=_word(parts.get("selinux-config"), r"(\S+)") or None,
         machines_target=_word(parts.get("machines-target"), r"(?m)^UnitFileState=(\S*)$"),

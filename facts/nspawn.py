@@ -163,7 +163,7 @@ def _file(part: Part) -> tuple[str, FileSeen]:
     if part.code != 0:
         raise ValueError(f"{' '.join(part.words)}: {part.text}")
     _, _, mode, owner, *path = part.words
-    return " ".join(path), FileSeen(f"{part.text}\n", mode, owner)
+    return " ".join(path), FileSeen(part.output, mode, owner)
 
 
 def _unit(shown: dict[str, str], definition: Part | None) -> Unit:

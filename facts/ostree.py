@@ -218,8 +218,16 @@ def _refs(part: Part) -> dict[str, str]:
 
 
 def _remotes(part: Part) -> dict[str, str]:
-    pairs = (line.split(maxsplit=1) for line in part.lines if line.strip())
-    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs}
+    """Read the headers and URLs of the repository's configuration, and of remotes.d."""
+    remotes: dict[str, str] = {}
+    name = ""
+    for line in part.lines:
+        if line.startswith("[remote "):
+            name = line.removeprefix('[remote "').removesuffix('"]')
+            remotes[name] = ""
+        elif name:
+            remotes[name] = line.removeprefix("url=")
+    return remotes
 
 
 def _free_bytes(part: Part) -> int:

@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host, ctx_state
 from pyinfra.operations.util.files import generate_color_diff
 
 if TYPE_CHECKING:
+    from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.facts import FactBase
     from pyinfra.api.host import Host
 
@@ -29,17 +30,21 @@ Commands = Generator[StringCommand, None, None]
 class _Memory:
     """What is known of one host in one stage of a run.
 
-    + facts: by class and arguments; emptied by every change
+    + facts: by class and arguments; a step drops those that it makes stale
     + others_changes: how many operations that are not ours had changed the host when they were read
     + ours: hashes of our own operations
     + refused: whether a plan was refused; then nothing more is planned
     """
 
     stage: StateStage
-    facts: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    facts: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     others_changes: int = 0
     ours: set[str] = field(default_factory=set)
     refused: bool = False
+
+    def forget(self, changed: tuple[type[FactBase[Any]], ...]) -> None:
+        """Let these facts be read again."""
+        self.facts = {key: value for key, value in self.facts.items() if key[0] not in changed}
 
 
 _MEMORIES: WeakKeyDictionary[Host, _Memory] = WeakKeyDictionary()
@@ -115,7 +120,7 @@ def carry_out(plan: Plan, otherwise: str) -> Commands:
         for step in plan.steps:
             _say(step.text)
             yield command(step)
-            memory.facts.clear()
+            memory.forget(step.changes)
 
 
 def tell(notes: tuple[str, ...]) -> None:
@@ -149,6 +154,17 @@ def _show_diffs(diffs: tuple[FileDiff, ...]) -> None:
             _say(line)
 
 
+class _Script(StringCommand):
+    """A command whose lines `note: ...` are told: by default pyinfra shows nothing that succeeds."""
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> Any:  # noqa: ANN401
+        """Run it, and tell its notes."""
+        status, output = super().execute(state, host, connector_arguments)
+        marked = (line for line in output.stdout_lines if line.startswith("note: "))
+        tell(tuple(line.removeprefix("note: ") for line in marked))
+        return status, output
+
+
 def command(step: Step) -> StringCommand:
     """Return the command that runs a step's script on the host, in its /bin/sh.
 
@@ -162,7 +178,7 @@ def command(step: Step) -> StringCommand:
     beside = step.script in _BESIDE_THE_HOST
     parts = ("common.sh", *(("beside.sh",) if beside else ()), f"{step.script}.sh")
     text = "\n".join((folder / part).read_text() for part in parts)
-    return StringCommand(
+    return _Script(
         *(("unshare", "--mount") if beside else ()),
         "sh",
         "-c",

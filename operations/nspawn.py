@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.facts.nspawn import Guests
-from pyinfra_nspawn.operations._run import carry_out, seen, tell
+from pyinfra_nspawn.operations._run import carry_out, seen
 from pyinfra_nspawn.plans.definition import definition as plan_definition
 from pyinfra_nspawn.plans.unit import unit as plan_unit
 
@@ -39,7 +39,4 @@ def unit(guest: Guest) -> Commands:
     started guest is awaited until its own `systemctl is-system-running` says `running`, or `degraded`,
     which is reported with the failed units; after `start_timeout_seconds` the host fails.
     """
-    plan = plan_unit(guest, seen(Guests))
-    yield from carry_out(plan, "the guest is as wanted")
-    if plan.steps:
-        tell(plan_unit(guest, seen(Guests)).notes)
+    yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.plans.files import render
 from pyinfra_nspawn.plans.plan import FileDiff, Plan, Step, refusal
 from pyinfra_nspawn.specs.base import MANAGED
@@ -133,6 +133,7 @@ def definition(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
                 "definition",
                 (guest.name, "reload" if reload else ""),
                 _bundle(guest, wanted, files, secrets, stale),
+                changes=(Guests,),
             ),
         ),
         diffs=tuple(_file_diff(path, seen.files.get(path), wanted.files[path]) for path in files),

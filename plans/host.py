@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.host import HostFacts
+from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.files import render
 from pyinfra_nspawn.plans.plan import FileDiff, Plan, Step, refusal
 from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
@@ -119,7 +121,15 @@ def container_package(
         return refusal("the host's OSTree sysroot", sysroots.host)
     if any("systemd-container" in item.packages for item in sysroots.host.deployments):
         return Plan(refusals=("systemd-container is layered but not booted: reboot, then run again",))
-    return Plan(steps=(Step("layer systemd-container with rpm-ostree; a reboot will be due", "layer"),))
+    return Plan(
+        steps=(
+            Step(
+                "layer systemd-container with rpm-ostree; a reboot will be due",
+                "layer",
+                changes=(HostFacts, Sysroots),
+            ),
+        )
+    )
 
 
 def machines_target(host: Host | Unreadable) -> Plan:
@@ -128,7 +138,7 @@ def machines_target(host: Host | Unreadable) -> Plan:
         return refusal("the host", host)
     if host.machines_target == "enabled":
         return Plan()
-    return Plan(steps=(Step("enable machines.target", "machines-target"),))
+    return Plan(steps=(Step("enable machines.target", "machines-target", changes=(HostFacts,)),))
 
 
 def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
@@ -149,6 +159,7 @@ def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
                 "sysctl",
                 (SYSCTL_FILE, str(value)),
                 content,
+                changes=(HostFacts,),
             ),
         ),
         diffs=(
@@ -177,4 +188,10 @@ def selinux(settings: HostSettings, host: Host | Unreadable) -> Plan:
                 ),
             )
         )
-    return Plan(steps=(Step(f"make SELinux {wanted}, now and at the next boot", "selinux", (wanted,)),))
+    return Plan(
+        steps=(
+            Step(
+                f"make SELinux {wanted}, now and at the next boot", "selinux", (wanted,), changes=(HostFacts,)
+            ),
+        )
+    )

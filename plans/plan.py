@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyinfra.api.facts import FactBase
+
     from pyinfra_nspawn.facts.base import Unreadable
 
 
@@ -17,12 +19,14 @@ class Step:
     + script: the name of the operations' script that does it
     + arguments: of the script; none may begin with `-`
     + stdin: file contents, which must not appear on a command line
+    + changes: the facts that must be read again after it
     """
 
     text: str
     script: str
     arguments: tuple[str, ...] = ()
     stdin: str = ""
+    changes: tuple[type[FactBase[Any]], ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True)

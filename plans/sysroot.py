@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
+from pyinfra_nspawn.facts.ostree import Commit, Sysroots
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def stateroot(guest: Guest, view: View | Plan) -> Plan:
                 f"make the OSTree sysroot {guest.directory} with stateroot {guest.name}",
                 "stateroot",
                 (guest.name,),
+                changes=(Sysroots,),
             ),
         )
     )
@@ -165,6 +167,7 @@ def _pull(guest: Guest, checksum: str | None, remote: str | None) -> Step:
         f"pull {what} from {origin} into the sysroot of guest {guest.name}",
         "pull",
         (guest.name, checksum or "", remote or "", name if remote else ""),
+        changes=(Sysroots, Commit) if remote else (),
     )
 
 
@@ -184,6 +187,7 @@ def deployment(guest: Guest, view: View | Plan) -> Plan:
                 f"deploy {what} in stateroot {guest.name} of {guest.directory}",
                 "deploy",
                 (guest.name, found.commit or ""),
+                changes=(Sysroots,),
             ),
         )
     )
@@ -201,4 +205,4 @@ def current(guest: Guest, view: View | Plan) -> Plan:
     chosen = view.of_commit(guest, found.commit)
     what = f"deployment {chosen.id[:12]}" if chosen else f"the deployment of {guest.source}"
     arguments = (guest.name, chosen.id if chosen else "")
-    return Plan(steps=(Step(f"let guest {guest.name} boot {what}", "current", arguments),))
+    return Plan(steps=(Step(f"let guest {guest.name} boot {what}", "current", arguments, changes=(Guests,)),))

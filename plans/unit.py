@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.plans.definition import define
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
 
@@ -29,6 +29,7 @@ def unit(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
         _sentence(guest, enablement, action, outdated if action == "restart" else ""),
         "unit",
         (guest.name, enablement, action, str(guest.start_timeout_seconds)),
+        changes=(Guests,),
     )
     return Plan(steps=(step,), notes=notes)
 

@@ -85,19 +85,21 @@ root() { # LEADER
 
 # A guest that does not answer must not keep the run waiting.
 machine() { # NAME
-    part "machine $1" machinectl show "$1" -p Leader -p Unit -p Class
-    leader=$(sed -n 's/^LEADER=//p' "/run/systemd/machines/$1" 2>/dev/null)
-    [ -z "$leader" ] || part "root $1" root "$leader"
-    part "system $1" timeout 10 systemctl -M "$1" is-system-running
-    case $part_output in
-    degraded) part "failed $1" timeout 10 systemctl -M "$1" list-units --failed --plain --no-legend ;;
-    esac
+    shown=$(machinectl show "$1" -p Leader -p Unit -p Class)
+    part "machine $1" printf '%s' "$shown"
+    leader=${shown##*Leader=}
+    part "root $1" root "${leader%%[!0-9]*}"
+    system=$(timeout 10 systemctl -M "$1" is-system-running 2>&1)
+    value "system $1" "$system"
+    [ "$system" != degraded ] ||
+        part "failed $1" timeout 10 systemctl -M "$1" list-units --failed --plain --no-legend
 }
 
 all=$(names)
-part units units
+shown=$(units 2>&1)
+part units printf '%s\n' "$shown"
 definitions <<EOF
-$part_output
+$shown
 
 EOF
 for name in $all; do

@@ -3,13 +3,14 @@
 export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 
 # part HEADER COMMAND...: the header, the command's output with a mark before each line, its exit code.
+# The line that sed leaves unmarked is the last one, which is ours whatever the command prints.
 part() {
     printf ':: %s\n' "$1"
     shift
-    part_output=$("$@" 2>&1)
-    part_code=$?
-    [ -z "$part_output" ] || printf '%s\n' "$part_output" | sed 's/^/|/'
-    printf ':= %s\n' "$part_code"
+    {
+        "$@" 2>&1
+        printf '\n:= %s\n' $?
+    } | sed '$!s/^/|/'
 }
 
 # value HEADER TEXT: a part whose one line is known already; it starts no process.

@@ -2,15 +2,16 @@
 # The host's OSTree sysroot and those of its guests. Prints: status (or status-json), stateroots,
 # refs, free; for the host's also remotes and, where there is one, rpm-ostree (or rpm-ostree-json).
 
-# Where a tool knows no `--json` (ostree before 2025.3) the option is an error, and its text is read.
-status() { # HEADER NAME COMMAND...
-    header=$1 name=$2
-    shift 2
-    if json=$("$@" --json 2>/dev/null); then
-        part "$header-json $name" printf '%s\n' "$json"
-    else
-        part "$header $name" "$@"
-    fi
+# json=--json where ostree knows it (2025.3 and later); before that it is an error, and the text is read.
+status() { # NAME ADMIN-OPTION...
+    name=$1
+    shift
+    # shellcheck disable=SC2086 # an empty $json is no argument
+    part "status${json#-} $name" ostree admin status "$@" $json
+}
+
+remotes() {
+    cat /ostree/repo/config /etc/ostree/remotes.d/*.conf 2>/dev/null | sed -n '/^\[remote "/p; s/^url *= */url=/p'
 }
 
 # refs/heads and refs/remotes hold a file a ref: one process instead of a rev-parse for each of them.
@@ -22,18 +23,28 @@ refs() {
 sysroot() { # NAME PATH ADMIN-OPTION...
     name=$1 path=$2
     shift 2
-    status status "$name" ostree admin status "$@"
+    status "$name" "$@"
     part "stateroots $name" ls "$path/ostree/deploy"
     part "refs $name" refs "$path/ostree/repo"
     part "free $name" df -Pk "$path"
 }
 
+# The text is what the oldest ones have.
+rpm_ostree() {
+    if text=$(rpm-ostree status --json 2>/dev/null); then
+        part "rpm-ostree-json /" printf '%s\n' "$text"
+    else
+        part "rpm-ostree /" rpm-ostree status
+    fi
+}
+
 if have ostree; then
+    if ostree admin status --json >/dev/null 2>&1; then json=--json; else json=; fi
     # The host's sysroot is named by no option: `--sysroot=/sysroot` misleads ostree on a booted host
     # (https://github.com/ostreedev/ostree/issues/2992).
     sysroot / /sysroot
-    part "remotes /" ostree remote list -u
-    have rpm-ostree && status rpm-ostree / rpm-ostree status
+    part "remotes /" remotes
+    have rpm-ostree && rpm_ostree
     for config in /var/lib/pyinfra-nspawn/*/ostree/repo/config; do
         [ -e "$config" ] || continue
         path=${config%/ostree/repo/config}

@@ -3,6 +3,7 @@
 # cannot cross mounts (link(2), EXDEV), and /var is one of its own. Where /var is another file system
 # there is no such path, and ostree copies.
 for var in /sysroot/ostree/deploy/*/var; do
+    # shellcheck disable=SC3013 # not POSIX, but every sh in use has -ef
     if [ "$var" -ef /var ]; then
         # Read-only on most hosts; we are in a mount namespace of our own.
         [ -w "$var" ] || mount -o remount,bind,rw /sysroot

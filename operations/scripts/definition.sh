@@ -15,6 +15,7 @@ while read -r mode path content; do
     fi
     case $path in
     /etc/*)
+        # shellcheck disable=SC2174 # all above it is there
         mkdir -p -m 0755 "${path%/*}"
         [ ! -e "$path" ] || grep -qxF '# Managed by pyinfra-nspawn' "$path" ||
             die "guest $name: $path is not ours: move it away, or give the guest another name"

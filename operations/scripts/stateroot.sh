@@ -3,6 +3,7 @@
 name=$1
 new=$state/.$name.new
 
+# shellcheck disable=SC2174 # all above it is there
 mkdir -p -m 0700 "$state"
 [ ! -e "$state/$name/ostree/repo/config" ] || exit 0
 rm -rf "$new"

@@ -3,6 +3,7 @@
 file=$1 instances=$2
 new=${file%/*}/.${file##*/}.new
 
+# shellcheck disable=SC2174 # all above it is there
 mkdir -p -m 0755 "${file%/*}"
 cat >"$new"
 chmod 0644 "$new"

@@ -14,8 +14,9 @@ await() {
     case $answer in
     running) ;;
     degraded)
-        printf 'guest %s is degraded:\n' "$name"
-        systemctl -M "$name" list-units --failed --plain --no-legend
+        units=$(systemctl -M "$name" list-units --failed --plain --no-legend | sed 's/ .*//')
+        # shellcheck disable=SC2086 # a line a unit becomes one line of all
+        echo "note: guest $name is degraded:" $units failed
         ;;
     *) failed "it is not running after $seconds s, but says '${answer:-nothing}'" ;;
     esac

@@ -2,7 +2,7 @@
 
 
 def part(header: str, text: str = "", code: int = 0) -> list[str]:
-    return [f":: {header}", *(f"|{line}" for line in text.splitlines()), f":= {code}"]
+    return [f":: {header}", *(f"|{line}" for line in text.split("\n")), f":= {code}"]
 
 
 def answer(*parts: list[str]) -> list[str]:

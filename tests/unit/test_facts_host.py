@@ -2,7 +2,6 @@
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host, parse_host
-
 from tests.unit.answers import answer, part
 
 PARTS = {

@@ -2,7 +2,6 @@
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import GuestSeen, parse_guests
-
 from tests.unit.answers import answer, part
 
 SHOWN = """\
@@ -68,7 +67,10 @@ def test_the_running_definition_is_read_from_the_running_process():
 def test_a_machine():
     seen = guests(
         part("machine web", "Leader=900\nUnit=systemd-nspawn@web.service\nClass=container"),
-        part("root web", f"/ostree/deploy/host/var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy/{'a' * 64}.0"),
+        part(
+            "root web",
+            f"/ostree/deploy/host/var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy/{'a' * 64}.0",
+        ),
         part("system web", "degraded", 1),
         part("failed web", "nginx.service loaded failed failed The web server"),
     )
@@ -93,7 +95,7 @@ def test_files_credentials_and_current():
     seen = guests(
         part("directory web", "700 0:0"),
         part("current web", f"ostree/deploy/web/deploy/{'b' * 64}.1"),
-        part(f"file web 644 0:0 {path}", "[Service]\n\nNice=1"),
+        part(f"file web 644 0:0 {path}", "[Service]\n\nNice=1\n"),
         part("credential web tmpfiles.extra 600", "e3b0"),
     )["web"]
     assert seen.directory == "700 0:0"
@@ -113,7 +115,9 @@ def test_what_a_guest_says_cannot_pass_for_a_header():
 
 def test_systemd_that_does_not_answer_is_unreadable():
     seen = parse_guests(answer(part("units", "Failed to connect to bus", 1)))
-    assert seen == Unreadable("the guests' answer is not understood: ValueError('units: Failed to connect to bus')")
+    assert seen == Unreadable(
+        "the guests' answer is not understood: ValueError('units: Failed to connect to bus')"
+    )
 
 
 def test_garbage_is_unreadable():

@@ -1,9 +1,11 @@
 """Parsing of what ostree and rpm-ostree print."""
 
+import json
+
 import pytest
+
 from pyinfra_nspawn.facts.base import GarbledError, Unreadable
 from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot, parse_status, parse_sysroots
-
 from tests.unit.answers import answer, part
 from tests.unit.transcripts import GUEST_STATUS, HOST_STATUS, RPM_OSTREE_STATUS
 
@@ -19,7 +21,7 @@ def host_answer(*more: list[str], status: list[str] | None = None) -> list[str]:
         part("stateroots /", "fedora\nguest"),
         part("refs /", f"remotes/fedora/fedora/30/x86_64/silverblue:{'f' * 64}\nheads/local:{'a' * 64}"),
         part("free /", DF),
-        part("remotes /", "fedora  https://ostree.example.org"),
+        part("remotes /", '[remote "fedora"]\nurl=https://ostree.example.org'),
         *more,
     )
 
@@ -47,7 +49,9 @@ def test_the_article_guest_status():
     deployments = parse_status(tuple(GUEST_STATUS.splitlines()))
     (guest,) = (item for item in deployments if item.stateroot == "guest")
     assert guest.booted
-    assert guest.origin == guest.checksum == "fa23b170d892d78935de422064e73a84057119ea315257a9030dc7659e726a7b"
+    assert (
+        guest.origin == guest.checksum == "fa23b170d892d78935de422064e73a84057119ea315257a9030dc7659e726a7b"
+    )
 
 
 def test_a_base_commit_is_told_from_a_layered_one():
@@ -62,16 +66,22 @@ def test_a_base_commit_is_told_from_a_layered_one():
 
 
 def test_rpm_ostree_json():
-    text = """{"deployments": [
-      {"osname": "fedora", "checksum": "%s", "serial": 0, "base-checksum": "%s",
-       "requested-packages": ["tmux"], "booted": true,
-       "container-image-reference": "ostree-unverified-registry:quay.io/fedora/fedora-coreos:stable"}
-    ]}""" % ("a" * 64, "b" * 64)
+    image = "ostree-unverified-registry:quay.io/fedora/fedora-coreos:stable"
+    layered = {
+        "osname": "fedora",
+        "checksum": "a" * 64,
+        "serial": 0,
+        "base-checksum": "b" * 64,
+        "requested-packages": ["tmux"],
+        "booted": True,
+        "container-image-reference": image,
+    }
+    text = json.dumps({"deployments": [layered]})
     status = part("status /", f"* fedora {'a' * 64}.0\n    Version: 42\n    origin: <unknown origin type>")
     (deployment,) = host_sysroot(host_answer(part("rpm-ostree-json /", text), status=status)).deployments
     assert deployment.base_commit == "b" * 64
     assert deployment.packages == ("tmux",)
-    assert deployment.origin == "ostree-unverified-registry:quay.io/fedora/fedora-coreos:stable"
+    assert deployment.origin == image
 
 
 def test_nothing_layered_has_no_base():
@@ -82,12 +92,21 @@ def test_nothing_layered_has_no_base():
 
 
 def test_status_json():
-    text = """{"deployments": [{"checksum": "%s", "stateroot": "web", "serial": 1, "index": 0,
-      "booted": false, "pending": false, "rollback": false, "staged": false, "pinned": true,
-      "unlocked": "none", "version": "13.1", "refspec": "lab:debian"}]}""" % ("c" * 64)
-    (deployment,) = host_sysroot(host_answer(status=part("status-json /", text))).deployments
+    item = {
+        "index": 0,
+        "checksum": "c" * 64,
+        "serial": 1,
+        "stateroot": "web",
+        "pinned": True,
+        "unlocked": "none",
+        "version": "13.1",
+        "refspec": "lab:debian",
+    }
+    status = part("status-json /", json.dumps({"deployments": [item]}))
+    (deployment,) = host_sysroot(host_answer(status=status)).deployments
     assert deployment.id == f"{'c' * 64}.1"
     assert deployment.pinned
+    assert not deployment.booted
     assert (deployment.version, deployment.origin) == ("13.1", "lab:debian")
 
 
@@ -145,9 +164,7 @@ def test_a_failing_command_makes_its_sysroot_unreadable_and_no_other():
 
 
 def test_a_missing_ostree_is_unreadable():
-    seen = parse_sysroots(
-        answer(part("status /", "there is no ostree command"), part("missing /", code=1))
-    )
+    seen = parse_sysroots(answer(part("status /", "there is no ostree command"), part("missing /", code=1)))
     assert isinstance(seen, HostSysroots)
     assert isinstance(seen.host, Unreadable)
 

@@ -4,12 +4,12 @@ import base64
 from dataclasses import replace
 
 import pytest
+
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Machine
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans.definition import define, definition
 from pyinfra_nspawn.plans.files import nspawn_word, unit_value
-
 from tests.unit.seen import guest, running
 
 NSPAWN = "/etc/systemd/nspawn/web.nspawn"
@@ -106,7 +106,9 @@ def test_a_changed_secret_is_another_definition():
 
 def test_a_credential_that_is_no_longer_wanted_goes():
     seen = replace(running(guest()), credentials={"old": FileSeen("e3b0", "600")})
-    assert definition(guest(), {"web": seen}).steps[0].stdin == "- /var/lib/pyinfra-nspawn/web/credentials/old\n"
+    assert (
+        definition(guest(), {"web": seen}).steps[0].stdin == "- /var/lib/pyinfra-nspawn/web/credentials/old\n"
+    )
 
 
 def test_the_definition_names_no_deployment():
@@ -143,7 +145,10 @@ def test_a_drop_in_of_all_services_is_the_host_s_affair():
 
 def test_a_machine_of_that_name_from_another_unit():
     seen = GuestSeen(machine=Machine(unit="machine-web.scope"))
-    assert "a machine of that name runs already, from machine-web.scope" in definition(guest(), {"web": seen}).refusals[0]
+    assert (
+        "a machine of that name runs already, from machine-web.scope"
+        in definition(guest(), {"web": seen}).refusals[0]
+    )
 
 
 def test_a_unit_file_that_replaces_the_template():

@@ -3,20 +3,24 @@
 from dataclasses import replace
 
 import pytest
+
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import host as plans
 from pyinfra_nspawn.specs import HostSettings
-
 from tests.unit.seen import HOST, OLD, deployment, guest, host_sysroot, own, sysroots
 
 BARE = replace(HOST, commands=("flock", "ostree", "rpm-ostree", "unshare"))
 LAYER = HostSettings(layer_packages=True)
 
 
-def preflight(host: Host, settings: HostSettings | None = None, *, layering: bool = False, found=None) -> Plan:
-    return plans.preflight(settings or HostSettings(), (guest(),), host, found or sysroots(), layering=layering)
+def preflight(
+    host: Host, settings: HostSettings | None = None, *, layering: bool = False, found=None
+) -> Plan:
+    return plans.preflight(
+        settings or HostSettings(), (guest(),), host, found or sysroots(), layering=layering
+    )
 
 
 def test_a_fit_host():

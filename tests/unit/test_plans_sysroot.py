@@ -1,12 +1,12 @@
 """Which commit a guest gets, and that nothing of it is done twice or chosen by position."""
 
 import pytest
+
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import GuestSeen
 from pyinfra_nspawn.facts.ostree import HostSysroots
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import sysroot as plans
-
 from tests.unit.seen import NEW, OLD, current, deployment, guest, host_sysroot, own, sysroots
 
 ABSENT = "c" * 64
@@ -89,7 +89,9 @@ def test_an_unbooted_host_has_no_commit_of_its_own():
 def test_a_source_that_moved_is_told_and_nothing_more():
     seen, found = GuestSeen(current=current(OLD)), sysroots(own(OLD))
     plan = pull("fedora:iot", seen=seen, found=found)
-    assert plan.notes == (f"guest web is behind: it boots commit {OLD[:12]}, and fedora:iot is {NEW[:12]} now",)
+    assert plan.notes == (
+        f"guest web is behind: it boots commit {OLD[:12]}, and fedora:iot is {NEW[:12]} now",
+    )
     assert not plan.steps
     wanted = guest(source="fedora:iot")
     assert plans.deployment(wanted, look(seen, found, wanted)) == Plan()

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import GuestSeen, Machine
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans.unit import unit
-
 from tests.unit.seen import NEW, UNIT, current, guest, running
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import SecretStr
+
 from pyinfra_nspawn.specs import Bind, File, Guest, Guests, HostSettings, Source
 from pyinfra_nspawn.specs.base import InvalidSpecError
 
@@ -51,7 +52,9 @@ def test_a_source_is_read_and_written_alike(text: str, source: Source):
     assert str(source) == text
 
 
-@pytest.mark.parametrize("text", ["", "-x", "a b", "a;b", "--ref", "fedora:", ":x", "a//b", "/a", "a\n", "x:-y"])
+@pytest.mark.parametrize(
+    "text", ["", "-x", "a b", "a;b", "--ref", "fedora:", ":x", "a//b", "/a", "a\n", "x:-y"]
+)
 def test_a_source_that_is_none(text: str):
     assert refusal(source=text).startswith("inventory of host1: source: ")
 

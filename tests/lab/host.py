@@ -1,0 +1,171 @@
+"""A lab host as tests see it."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.lab import cgroup, machine, ssh, sysctls, sysroot
+from tests.lab.generations import SPECS
+from tests.lab.lock import lock
+from tests.lab.progress import step
+from tests.lab.shell import LabError, explain, retry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.generations import HostSpec
+
+BOOT_SECONDS = 60
+COMMAND_SECONDS = 60
+#: What timeout(1) exits with when it had to end the command.
+TIMED_OUT = 124
+
+ENVIRONMENT = (
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the lab, running or not.
+
+    Commands run as root in the host's own namespaces and go by a side door, never through sshd:
+    its log holds only what the tested product did.
+    """
+
+    spec: HostSpec
+
+    @property
+    def name(self) -> str:
+        """The name in ssh_config, and the host's own hostname."""
+        return self.spec.name
+
+    @property
+    def sysroot(self) -> Path:
+        """The host's physical root, as this machine sees it."""
+        return sysroot.copy(self.spec).sysroot
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the host is up, or about to be."""
+        return machine.is_running(self.spec)
+
+    # What a person at the machine does.
+
+    def start(self, deployment: str | None = None) -> None:
+        """Boot, and wait until the host is `running` and sshd answers. Booted already: fine.
+
+        `deployment` (CHECKSUM.SERIAL) is a choice in the boot menu, for this boot only.
+        """
+        with lock():
+            if not self.is_running:
+                sysctls.save()
+                ssh.prepare()
+                sysroot.create(self.spec)
+                self._boot(deployment)
+
+    def stop(self) -> None:
+        """Shut down in order, as a person would; what does not end is killed."""
+        with lock(), step(f"{self.name}: shutting down"):
+            machine.stop(self.spec)
+
+    def reboot(self, deployment: str | None = None) -> None:
+        """Shut down in order and boot what a boot loader would choose now."""
+        self.stop()
+        self.start(deployment)
+
+    def reset(self) -> None:
+        """Make it a freshly installed host again. No orderly shutdown: the disk is thrown away."""
+        with lock():
+            machine.kill(self.spec)
+            sysroot.delete(self.spec)
+        self.start()
+
+    # What a person with a root shell does.
+
+    def run(self, command: str, timeout: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run a shell command line as root on the host, however it ends."""
+        leader = machine.leader(self.spec)
+        if leader is None:
+            raise LabError(f"expected {self.name} to be up, found it down")
+        done = subprocess.run(
+            self._side_door(leader, command, timeout),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == TIMED_OUT:
+            raise LabError(f"{self.name}: {explain(command, done, f'an end within {timeout:g} s')}")
+        return done
+
+    def succeed(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Run a command that must succeed; return its standard output."""
+        done = self.run(command, timeout)
+        if done.returncode != 0:
+            raise LabError(f"{self.name}: {explain(command, done)}")
+        return done.stdout
+
+    def fail(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Run a command that must fail; return all that it said."""
+        done = self.run(command, timeout)
+        if done.returncode == 0:
+            raise LabError(f"{self.name}: {explain(command, done, 'a failure')}")
+        return done.stdout + done.stderr
+
+    def wait_until_succeeds(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Repeat a command until it succeeds; return that run's standard output."""
+
+        def attempt() -> list[str]:
+            return [self.succeed(command, timeout)]
+
+        return retry(attempt, timeout, f"{self.name}: success of {command}")[0]
+
+    @staticmethod
+    def _side_door(leader: int, command: str, timeout: float) -> list[str]:
+        """Return the command line that runs another one beside the host's PID 1.
+
+        The process enters the host's control group first: a command that makes groups itself, as
+        nspawn does, would not find its own in the host's cgroup namespace.
+        """
+        door = cgroup.of(leader).parent / "side-door"
+        inside = [
+            *("nsenter", f"--target={leader}"),
+            *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
+            *("env", "--ignore-environment", "--chdir=/", *ENVIRONMENT),
+            *("timeout", "--kill-after=5", f"{timeout:g}", "sh", "-c", command),
+        ]
+        enter = f'mkdir -p {shlex.quote(str(door))} && echo $$ >"$0/cgroup.procs" && exec "$@"'
+        return ["sh", "-c", enter, str(door), *inside]
+
+    def _boot(self, deployment: str | None) -> None:
+        with step(f"{self.name}: booting") as done:
+            machine.start(self.spec, deployment)
+            try:
+                retry(self._has_booted, BOOT_SECONDS, f"{self.name} is running and sshd answers")
+            except LabError as error:
+                tail = machine.console(self.spec).read_text(errors="replace").splitlines()[-30:]
+                raise LabError(f"{error}\nconsole:\n" + "\n".join(tail)) from error
+            done.result = f"{self.spec.user}@{self.spec.address} answers"
+
+    def _has_booted(self) -> bool:
+        if not self.is_running:
+            raise LabError("the host's supervisor has ended")
+        state = self.run("systemctl is-system-running").stdout.strip()
+        if state == "degraded":
+            raise LabError(f"failed units:\n{self.run('systemctl --failed --plain').stdout}")
+        if state != "running":
+            raise LabError(f"system state {state or 'unknown'}")
+        with socket.create_connection((self.spec.address, 22), timeout=5) as connection:
+            return connection.recv(4) == b"SSH-"
+
+
+def hosts() -> dict[str, Host]:
+    """Return all hosts that the lab knows, by name."""
+    return {name: Host(spec) for name, spec in SPECS.items()}

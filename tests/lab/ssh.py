@@ -1,0 +1,79 @@
+"""Keys and client configuration: the lab's machines are known before they boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.lab.generations import SPECS
+from tests.lab.paths import RUN, SSH_CONFIG
+from tests.lab.shell import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.generations import HostSpec
+
+KEY = RUN / "key"
+KNOWN_HOSTS = RUN / "known_hosts"
+
+
+def prepare() -> None:
+    """Write whatever is missing: the client's key, a key for each host, and ssh_config.
+
+    Host keys are kept here, so that a reset host is still the host that clients know.
+    """
+    (RUN / "host-keys").mkdir(parents=True, exist_ok=True)
+    for key in (KEY, *(_host_key(spec) for spec in SPECS.values())):
+        if not key.exists() or not _public(key).exists():
+            key.unlink(missing_ok=True)
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", key)
+    KNOWN_HOSTS.write_text("".join(_known_host(spec) for spec in SPECS.values()))
+    SSH_CONFIG.write_text("\n".join(_client_config(spec) for spec in SPECS.values()))
+
+
+def install_host_key(spec: HostSpec, etc: Path) -> None:
+    """Give a host its key, in its /etc."""
+    for key in (_host_key(spec), _public(_host_key(spec))):
+        shutil.copy(key, etc / "ssh" / key.name.replace(spec.name, "ssh_host_ed25519_key"))
+
+
+def authorized_key() -> str:
+    """Return the public key that the lab's hosts let in."""
+    return _public(KEY).read_text()
+
+
+def authorize(home: Path, owner: int) -> None:
+    """Let the lab's key into the account with that home directory."""
+    directory = home / ".ssh"
+    directory.mkdir(parents=True)
+    (directory / "authorized_keys").write_text(authorized_key())
+    for path in (home, directory, directory / "authorized_keys"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.chown(path, owner, owner)
+
+
+def _host_key(spec: HostSpec) -> Path:
+    return RUN / "host-keys" / spec.name
+
+
+def _public(key: Path) -> Path:
+    return key.with_name(f"{key.name}.pub")
+
+
+def _known_host(spec: HostSpec) -> str:
+    return f"{spec.name},{spec.address} {_public(_host_key(spec)).read_text()}"
+
+
+def _client_config(spec: HostSpec) -> str:
+    """Return plain lines only: paramiko reads this file too."""
+    return (
+        f"Host {spec.name}\n"
+        f"  HostName {spec.address}\n"
+        f"  User {spec.user}\n"
+        f"  IdentityFile {KEY}\n"
+        "  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {KNOWN_HOSTS}\n"
+        "  StrictHostKeyChecking yes\n"
+    )

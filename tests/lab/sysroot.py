@@ -1,0 +1,136 @@
+"""One host's own sysroot: made from the image, made into that host, and what of it boots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.lab import ssh
+from tests.lab.image import STATEROOT, Image, image
+from tests.lab.overlay import lay_over
+from tests.lab.paths import HOSTS
+from tests.lab.progress import size, step
+from tests.lab.shell import LabError, run
+from tests.lab.trash import remove
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.generations import HostSpec
+
+#: The file beside a host's sysroot that says what it was made from.
+MADE_FROM = "made-from"
+#: A local account with no password, of which sudo asks none.
+USER_ID = 1000
+
+
+def copy(spec: HostSpec) -> Image:
+    """Return the host's own copy of the image it was made from."""
+    return Image(HOSTS / spec.name)
+
+
+def is_current(spec: HostSpec) -> bool:
+    """Tell whether the host was made from the present image, and lets the present key in."""
+    made_from = copy(spec).directory / MADE_FROM
+    return made_from.exists() and made_from.read_text() == _present(spec)
+
+
+def create(spec: HostSpec) -> None:
+    """Make a fresh sysroot for the host unless it has one."""
+    if copy(spec).directory.is_dir():
+        return
+    with step(f"{spec.name}: copying a fresh sysroot") as done:
+        new = Image(HOSTS / f"creating.{spec.name}")
+        remove(new.directory)
+        HOSTS.mkdir(parents=True, exist_ok=True)
+        # A copy, never hard links: what a hostile guest overwrites would be every later host's.
+        # Without reflinks it takes about a second.
+        run("cp", "--archive", "--reflink=auto", image(spec.generation).directory, new.directory)
+        configure(spec, new.sysroot)
+        (new.directory / MADE_FROM).write_text(_present(spec))
+        new.directory.rename(copy(spec).directory)
+        done.result = size(copy(spec).sysroot)
+
+
+def _present(spec: HostSpec) -> str:
+    return f"{image(spec.generation).directory}\n{ssh.authorized_key()}"
+
+
+def configure(spec: HostSpec, sysroot: Path) -> None:
+    """Make the deployed system that host: in its /etc and /var, for guests share its commit."""
+    deployment = booting(sysroot)
+    etc, var = deployment / "etc", sysroot / "ostree/deploy" / STATEROOT / "var"
+    lay_over(deployment, "host")
+    (etc / "hostname").write_text(f"{spec.name}\n")
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {spec.name}\n")
+    (etc / "systemd/network/10-uplink.network").write_text(
+        "[Match]\nName=eth0\n\n[Network]\n"
+        f"Address={spec.address}/31\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+    )
+    ssh.install_host_key(spec, etc)
+    (var / "log/journal").mkdir(parents=True, exist_ok=True)
+    if spec.user == "root":
+        ssh.authorize(var / "roothome", owner=0)
+    else:
+        _add_user(spec.user, etc, var)
+    if spec.readonly_sysroot:
+        lay_over(deployment, "readonly")
+        run("ostree", f"--repo={sysroot}/ostree/repo", "config", "set", "sysroot.readonly", "true")
+    # The copy lost the flag; ostree sets it on the root of every deployment.
+    run("chattr", "+i", deployment)
+
+
+def _add_user(name: str, etc: Path, var: Path) -> None:
+    for file, line in {
+        "passwd": f"{name}:x:{USER_ID}:{USER_ID}::/var/home/{name}:/bin/bash",
+        "shadow": f"{name}:*:20000:0:99999:7:::",
+        "group": f"{name}:x:{USER_ID}:",
+        "gshadow": f"{name}:!::",
+    }.items():
+        with (etc / file).open("a") as accounts:
+            accounts.write(f"{line}\n")
+    sudoers = etc / f"sudoers.d/{name}"
+    sudoers.write_text(f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n")
+    sudoers.chmod(0o440)
+    (etc / "ssh/sshd_config.d/20-no-root.conf").write_text("PermitRootLogin no\n")
+    ssh.authorize(var / "home" / name, owner=USER_ID)
+
+
+def booting(sysroot: Path, deployment: str | None = None) -> Path:
+    """Return the deployment directory that a boot loader would boot now, or the one asked for.
+
+    `deployment` is a directory name, CHECKSUM.SERIAL, as a person picks a line of the boot menu.
+    """
+    entries = _boot_entries(sysroot)
+    for entry in entries:
+        found = _deployment_of(sysroot, entry)
+        if deployment in (None, found.name):
+            return found
+    names = ", ".join(_deployment_of(sysroot, entry).name for entry in entries)
+    raise LabError(f"expected a boot entry for deployment {deployment}, found: {names or 'none'}")
+
+
+def _boot_entries(sysroot: Path) -> list[dict[str, str]]:
+    """Read the boot loader entries afresh, as a boot loader sorts them: highest version first.
+
+    https://uapi-group.org/specifications/specs/boot_loader_specification/#type-1-boot-loader-entry-keys
+    """
+    entries = []
+    for file in (sysroot / "boot/loader/entries").glob("*.conf"):
+        pairs = (line.split(None, 1) for line in file.read_text().splitlines())
+        entries.append({pair[0]: pair[1] for pair in pairs if len(pair) == 2})
+    return sorted(entries, key=lambda entry: int(entry["version"]), reverse=True)
+
+
+def _deployment_of(sysroot: Path, entry: dict[str, str]) -> Path:
+    """Follow ostree= of an entry: a path within the sysroot, the last part of it a link."""
+    options = entry["options"].split()
+    (target,) = (option[7:] for option in options if option.startswith("ostree="))
+    found = (sysroot / target.lstrip("/")).resolve(strict=True)
+    if not found.is_relative_to(sysroot.resolve()):
+        raise LabError(f"expected a deployment below {sysroot}, found {found}")
+    return found
+
+
+def delete(spec: HostSpec) -> None:
+    """Throw the host's copy of the image away."""
+    remove(copy(spec).directory)
