@@ -10,6 +10,7 @@ from pyinfra_nspawn.facts.host import HostFacts
 from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.files import render
 from pyinfra_nspawn.plans.plan import FileDiff, Plan, Step, refusal
+from pyinfra_nspawn.specs.base import MANAGED
 from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def preflight(
     return Plan(
         refusals=(
             *_booted(host),
-            *_installed(host, layering=layering and settings.layer_packages),
+            *_installed(settings, host, layering=layering),
             *_versions(host),
             *_isolation(host),
             *(_space(settings, host) if missing else ()),
@@ -63,16 +64,18 @@ def _booted(host: Host) -> Iterator[str]:
         yield "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree"
 
 
-def _installed(host: Host, *, layering: bool) -> Iterator[str]:
+def _installed(settings: HostSettings, host: Host, *, layering: bool) -> Iterator[str]:
     for command in ("ostree", "flock", "unshare"):
         if command not in host.commands:
             yield f"there is no `{command}` command: install the package that has it"
     missing = [command for command in _CONTAINER_COMMANDS if command not in host.commands]
-    if missing and not layering:
+    if missing and not settings.layer_packages:
         yield (
             f"there is no `{missing[0]}` command: run `rpm-ostree install systemd-container` and reboot, "
             "or set `layer_packages` to True in the inventory's `nspawn_host` and run deploys/host.py"
         )
+    elif missing and not layering:
+        yield f"there is no `{missing[0]}` command: run deploys/host.py, reboot, then run again"
 
 
 def _versions(host: Host) -> Iterator[str]:
@@ -112,7 +115,7 @@ def container_package(
     if all(command in host.commands for command in _CONTAINER_COMMANDS):
         return Plan()
     if not settings.layer_packages:
-        return Plan(refusals=tuple(_installed(host, layering=False)))
+        return Plan(refusals=tuple(_installed(settings, host, layering=True)))
     if "rpm-ostree" not in host.commands:
         return Plan(refusals=("there is no rpm-ostree here to layer systemd-container: install it by hand",))
     if isinstance(sysroots, Unreadable):
@@ -145,6 +148,8 @@ def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
     """Raise the host's limit of inotify instances to what its guests need; never lower it."""
     if isinstance(host, Unreadable):
         return refusal("the host", host)
+    if host.sysctl_file is not None and MANAGED not in host.sysctl_file.splitlines():
+        return Plan(refusals=(f"{SYSCTL_FILE} is not ours: move it away, then run again",))
     needed = inotify_instances(len(guests))
     match = re.search(r"(?m)^fs\.inotify\.max_user_instances *= *(\d+)$", host.sysctl_file or "")
     configured = int(match[1]) if match else 0

@@ -27,6 +27,8 @@ def main() -> int:
         address = retry(partial(address_of, name, "web"), 30, "an address for guest web")
         show(name, "machinectl list --no-pager")
         show(name, "ostree admin status")
+        # du counts a file of many links once: the second line is what the guest costs.
+        show(name, "du -sh /ostree/repo /var/lib/pyinfra-nspawn/web")
         show(name, "ostree admin --sysroot=/var/lib/pyinfra-nspawn/web status")
         show_guest(name, "web", address)
     say("the hosts stay up: ssh -F /run/pyinfra-nspawn-lab/ssh_config lab1; `make lab-down` ends them")

@@ -56,7 +56,7 @@ def test_space_is_asked_for_only_when_a_guest_is_to_be_made():
 
 def test_a_missing_systemd_container():
     assert "no `machinectl` command" in preflight(BARE).refusals[0]
-    assert preflight(BARE, LAYER).refusals
+    assert "run deploys/host.py, reboot, then run again" in preflight(BARE, LAYER).refusals[0]
     assert preflight(BARE, LAYER, layering=True) == Plan()
     assert preflight(BARE, layering=True).refusals
 
@@ -90,6 +90,11 @@ def test_inotify_is_never_lowered():
     assert plans.inotify((guest(),), high).steps[0].arguments[1] == "8192"
     file = "# Managed by pyinfra-nspawn\nfs.inotify.max_user_instances = 8192\n"
     assert plans.inotify((guest(),), replace(high, sysctl_file=file)) == Plan()
+
+
+def test_a_file_of_somebody_else_in_the_place_of_ours():
+    found = replace(HOST, sysctl_file="fs.inotify.max_user_instances = 1\n")
+    assert "is not ours: move it away" in plans.inotify((guest(),), found).refusals[0]
 
 
 def test_inotify_after_a_boot_that_lost_it():
