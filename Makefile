@@ -5,6 +5,8 @@ PYTHON := $(VENV)/bin/python
 ROOMS := specs facts plans operations deploys connectors
 # A type checker does not see an editable install's mapping: give it the import package as links.
 TYPES := build/types/pyinfra_nspawn
+APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends
+
 # What a script builds upon and does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
@@ -17,7 +19,7 @@ test: $(VENV)/ready
 	$(PYTHON) -m pytest
 
 check: $(VENV)/ready $(TYPES)
-	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; apt-get install -qq shellcheck >/dev/null; }
+	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; $(APT) shellcheck >/dev/null; }
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy -p pyinfra_nspawn
@@ -44,7 +46,7 @@ clean:
 	rm -rf build dist $(VENV) *.egg-info
 
 $(VENV)/ready: pyproject.toml
-	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing python3-venv ..."; apt-get install -qq python3-venv >/dev/null; }
+	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing python3-venv ..."; $(APT) python3-venv >/dev/null; }
 	@echo "installing pyinfra-nspawn and its tools into $(VENV) ..."
 	@python3 -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -23,6 +23,9 @@ def main() -> int:
     except LabError as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; `down` clears what is there, `up` goes on")
+        return 130
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab import SSH_CONFIG, hosts, lab
+from tests.lab import hosts, lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,15 +100,6 @@ def succeed(*options: str, **data: Any) -> Outcome:
     outcome = deploy(*options, **data)
     assert outcome.code == 0, outcome.stderr
     return outcome
-
-
-def ssh(*words: str) -> str:
-    """Run a command over OpenSSH with the lab's configuration."""
-    done = subprocess.run(
-        ["ssh", "-F", SSH_CONFIG, *words], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, f"{words}: {done.stderr}"
-    return done.stdout
 
 
 def remote_commands(host: Host) -> int:

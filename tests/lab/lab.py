@@ -67,6 +67,7 @@ def _install_tools() -> None:
     if missing:
         with step(f"installing {', '.join(missing)}"):
             quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+            run("apt-get", "update", "--quiet", env=quiet)
             run("apt-get", "install", "--yes", "--no-install-recommends", *missing, env=quiet)
 
 

@@ -27,7 +27,7 @@ def run(*argv: str | Path, env: Mapping[str, str] | None = None, stdin: str = ""
     """
     command = [str(word) for word in argv]
     done = subprocess.run(
-        ["setpriv", "--pdeathsig", "TERM", *command],
+        ["setpriv", "--pdeathsig", "KILL", *command],
         input=stdin,
         env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
         capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.lab import ssh
-from tests.lab.image import STATEROOT, Image, image
+from tests.lab.image import STATEROOT, Image, build, image
 from tests.lab.overlay import lay_over
 from tests.lab.paths import HOSTS
 from tests.lab.progress import size, step
@@ -35,9 +35,10 @@ def is_current(spec: HostSpec) -> bool:
 
 
 def create(spec: HostSpec) -> None:
-    """Make a fresh sysroot for the host unless it has one."""
+    """Make a fresh sysroot for the host unless it has one. Call it under the lock."""
     if copy(spec).directory.is_dir():
         return
+    build(spec.generation)
     with step(f"{spec.name}: copying a fresh sysroot") as done:
         new = Image(HOSTS / f"creating.{spec.name}")
         remove(new.directory)

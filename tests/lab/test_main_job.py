@@ -5,15 +5,15 @@ The tests of this file tell one story, in order, upon hosts that are fresh at it
 
 from __future__ import annotations
 
-import json
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import SSH_CONFIG
-from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, ssh, succeed
+from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, succeed
+from tests.lab.guest import ssh_command
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -181,20 +181,11 @@ def test_a_way_in(fresh: dict[str, Host]):
         assert re.fullmatch(r"[0-9a-f]{32}\n", in_guest(host, "cat /etc/machine-id"))
 
 
-def guest_address(host: Host, guest: str = "web") -> str:
-    (machine,) = (
-        item for item in json.loads(host.succeed("machinectl list -o json")) if item["machine"] == guest
-    )
-    return machine["addresses"].split()[0]
-
-
 def test_the_guest_is_reached_over_ssh_through_its_host(fresh: dict[str, Host]):
-    for name, host in fresh.items():
-        host.wait_until_succeeds("machinectl list | grep -q ' 1[0-9]*\\.'", timeout=30)
-        jump = f"ProxyCommand=ssh -F {SSH_CONFIG} -W %h:%p {name}"
-        trust = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
-        key = ("-i", str(KEY.with_suffix("")))
-        assert ssh("-o", jump, *trust, *key, f"root@{guest_address(host)}", "hostname") == "www\n"
+    for host in fresh.values():
+        over_ssh = ssh_command(host, "web", "hostname")
+        done = subprocess.run(over_ssh, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout == "www\n", done.stderr
 
 
 def test_a_machine_id_of_the_inventory(fresh: dict[str, Host]):

@@ -112,6 +112,8 @@ def _install(tree: Path, suite: str) -> None:
     options = [f"--aptopt={option}" for option in APT_OPTIONS]
     options += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
     run(
+        # mmdebstrap outlives its caller, with mounts: in namespaces of its own it cannot.
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
