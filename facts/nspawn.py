@@ -196,7 +196,7 @@ def _machine(listed: dict[str, str], parts: dict[str, Part]) -> Machine:
         addresses=tuple((listed.get("addresses") or "").split()),
         system_state=system.lines[-1] if system and system.lines else "",
         failed_units=tuple(line.split()[0] for line in failed.lines) if failed else (),
-        deployment=root.text.rsplit("/", 1)[-1] or None if root else None,
+        deployment=root.text.rsplit("/", 1)[-1] or None if root and root.code == 0 else None,
     )
 
 

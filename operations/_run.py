@@ -184,6 +184,8 @@ def command(step: Step) -> StringCommand:
         "-c",
         QuoteString(text),
         *(QuoteString(word) for word in (step.script, *step.arguments)),
+        # pyinfra leaves an empty stdin open, and a script that reads it would wait for ever.
+        *(() if step.stdin else ("</dev/null",)),
         _stdin=step.stdin,
     )
 

@@ -85,19 +85,26 @@ root() { # LEADER
 
 # A guest that does not answer must not keep the run waiting.
 machine() { # NAME
-    shown=$(machinectl show "$1" -p Leader -p Unit -p Class)
+    shown=$(machinectl show "$1" -p Leader -p Unit -p Class 2>&1)
     part "machine $1" printf '%s' "$shown"
     leader=${shown##*Leader=}
     part "root $1" root "${leader%%[!0-9]*}"
     system=$(timeout 10 systemctl -M "$1" is-system-running 2>&1)
-    value "system $1" "$system"
+    part "system $1" printf '%s' "$system"
     [ "$system" != degraded ] ||
         part "failed $1" timeout 10 systemctl -M "$1" list-units --failed --plain --no-legend
 }
 
+# What `units` printed, with its exit code: a systemd that does not answer is not one without units.
+told() {
+    printf '%s\n' "$shown"
+    return "$code"
+}
+
 all=$(names)
 shown=$(units 2>&1)
-part units printf '%s\n' "$shown"
+code=$?
+part units told
 definitions <<EOF
 $shown
 

@@ -5,7 +5,8 @@ name=$1 enablement=$2 action=$3 seconds=$4
 unit=systemd-nspawn@$name.service
 
 failed() {
-    journalctl --unit="$unit" --lines=15 --output=cat --no-pager >&2 || :
+    # The guest's console is in there: no control sequence of a guest may reach a terminal.
+    journalctl --unit="$unit" --lines=15 --output=cat --no-pager | tr -cd '\11\12\40-\176' >&2 || :
     die "guest $name: $1; look at \`journalctl -u $unit\` on the host, mend it, and run again"
 }
 
@@ -14,9 +15,8 @@ await() {
     case $answer in
     running) ;;
     degraded)
-        units=$(systemctl -M "$name" list-units --failed --plain --no-legend | sed 's/ .*//')
-        # shellcheck disable=SC2086 # a line a unit becomes one line of all
-        echo "note: guest $name is degraded:" $units failed
+        units=$(systemctl -M "$name" list-units --failed --plain --no-legend | sed 's/ .*//' | tr '\n' ' ')
+        printf 'note: guest %s is degraded: %sfailed\n' "$name" "$units"
         ;;
     *) failed "it is not running after $seconds s, but says '${answer:-nothing}'" ;;
     esac

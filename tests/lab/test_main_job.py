@@ -149,6 +149,18 @@ def test_limits_are_applied_without_a_restart(fresh: dict[str, Host]):
         ]
 
 
+def test_a_pending_daemon_reload_is_done_and_nothing_else(fresh: dict[str, Host]):
+    succeed()
+    started = {name: host.succeed(STARTED) for name, host in fresh.items()}
+    for host in fresh.values():
+        host.succeed("touch /etc/systemd/system/systemd-nspawn@web.service.d/60-limits.conf")
+    assert succeed().json["results"]["totals"]["success"] == 2
+    for name, host in fresh.items():
+        shown = host.succeed("systemctl show systemd-nspawn@web -p NeedDaemonReload")
+        assert shown == "NeedDaemonReload=no\n"
+        assert host.succeed(STARTED) == started[name]
+
+
 def test_a_changed_definition_is_reported_when_asked(fresh: dict[str, Host]):
     started = {name: host.succeed(STARTED) for name, host in fresh.items()}
     outcome = succeed(guests=web(environment={"NEW": "1"}, on_change="report"))

@@ -104,6 +104,17 @@ def test_files_credentials_and_current():
     assert seen.credentials["tmpfiles.extra"].content == "e3b0"
 
 
+def test_a_machine_that_is_gone_before_it_was_looked_at():
+    seen = guests(
+        part("machine web", "Could not get path to machine: No machine 'web' known"),
+        part("root web", "/x.sh: cannot open /proc//mountinfo: No such file", 2),
+        part("system web", "Failed to connect to bus: Host is down\nsomething more", 1),
+    )["web"].machine
+    assert seen
+    assert seen.deployment is None
+    assert seen.leader == 0
+
+
 def test_no_guests():
     assert parse_guests(answer(part("units"), part("machines", "No machines."))) == {}
 
