@@ -48,8 +48,9 @@ clean:
 $(VENV)/ready: pyproject.toml
 	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing python3-venv ..."; $(APT) python3-venv >/dev/null; }
 	@echo "installing pyinfra-nspawn and its tools into $(VENV) ..."
-	@python3 -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@started=$$(date +%s) && python3 -m venv $(VENV) && \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && \
+		echo "installed: $$(du -sh $(VENV) | cut -f 1), $$(($$(date +%s) - started)) s"
 	@touch $@
 
 $(TYPES):

@@ -21,8 +21,9 @@ RUN = ("inventories/lab.py", "deploys/host.py", "deploys/guest.py", "-y")
 
 def main() -> int:
     """Run the deploys and show the guests; 1 when the deploys failed."""
-    with step(f"pyinfra {' '.join(RUN)}"):
+    with step(f"pyinfra {' '.join(RUN)}") as running:
         done = subprocess.run([PYINFRA, *RUN], cwd=ROOT, check=False)
+        running.result = f"{len(hosts())} hosts"
     if done.returncode != 0:
         return 1
     for host in hosts().values():
