@@ -1,0 +1,197 @@
+"""Whole deploys, run as an administrator runs them, upon fleets of pyinfra's `@fake` hosts."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import pkgutil
+from importlib import import_module
+
+import pytest
+from pyinfra.api.arguments import all_global_arguments
+
+from pyinfra_nspawn import operations
+from pyinfra_nspawn.facts.host import HostFacts
+from pyinfra_nspawn.facts.nspawn import Guests
+from pyinfra_nspawn.specs import Guest
+from tests.unit.answers import answer, part
+from tests.unit.fleet import WEB, done, fresh, host_answer, run, unit_shown
+
+HOST_OPERATIONS = ["Preflight", "systemd-container", "machines.target", "Inotify limits", "SELinux"]
+GUEST_OPERATIONS = ["Stateroot", "Commit", "Deployment", "Current deployment", "Definition", "Unit"]
+OPERATIONS = [
+    *(f"Host | {name}" for name in HOST_OPERATIONS),
+    "Guests | Preflight",
+    *(f"Guests | {name}" for name in GUEST_OPERATIONS),
+]
+CHANGED_ON_A_FRESH_HOST = {
+    "Host | machines.target",
+    "Host | Inotify limits",
+    *(f"Guests | {name}" for name in GUEST_OPERATIONS),
+}
+
+DROPIN = "/etc/systemd/system/systemd-nspawn@web.service.d/10-service.conf"
+FOREIGN = answer(
+    part("units", unit_shown(Guest(name="web"), (DROPIN,), running=False)),
+    part(f"file web 644 0:0 {DROPIN}", "[Service]\nNice=5\n"),
+    part("machines", "[]"),
+)
+TROUBLED = {
+    "garbled": fresh(WEB, facts={HostFacts: ["Welcome to this host!"]}),
+    "unbooted": fresh(WEB, facts={HostFacts: host_answer(ostree_booted="no")}),
+    "foreign": fresh(WEB, facts={Guests: FOREIGN}),
+    "bare": fresh(WEB, facts={HostFacts: host_answer(commands="flock\nostree\nunshare")}),
+}
+SENTENCES = {
+    "garbled": "the host could not be read (the host's answer is not understood: unexpected output: "
+    "'Welcome to this host!'); mend that and run again",
+    "unbooted": "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree",
+    "foreign": f"guest web: {DROPIN} is a drop-in that is not ours: move it away, "
+    "or give the guest another name",
+    "bare": "there is no `machinectl` command: run `rpm-ostree install systemd-container` and reboot, "
+    "or set `layer_packages` to True in the inventory's `nspawn_host` and run deploys/host.py",
+}
+FRESH = {f"fresh{number}": fresh(WEB) for number in range(8)}
+DONE = {f"done{number}": done(WEB) for number in range(8)}
+# The troubled ones in the middle: what stops the fleet must not pass because it comes last.
+FLEET = {**FRESH, **TROUBLED, **DONE}
+FEW = {"fresh": fresh(WEB), **TROUBLED, "done": done(WEB)}
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("executed"), FLEET, "-y", "--json")
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("planned"), FEW, "--dry", "--json")
+
+
+def test_where_everything_is_as_wanted_no_operation_changes_anything(tmp_path):
+    outcome = run(tmp_path, {"host1": done(WEB, {"name": "db", "credentials": {"key": "x"}})}, "-y", "--json")
+    assert outcome.code == 0, outcome.stderr
+    totals = outcome.json["results"]["totals"]
+    assert (totals["success"], totals["error"]) == (0, 0)
+    assert totals["no_change"] == totals["hosts"] == len(OPERATIONS) + len(GUEST_OPERATIONS)
+
+
+def test_the_plan_of_a_fresh_host_lists_the_operations(tmp_path):
+    outcome = run(tmp_path, {"host1": fresh(WEB)}, "--dry", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert list(outcome.planned()) == OPERATIONS
+    changed = {name for name, hosts in outcome.planned().items() if hosts}
+    assert changed == CHANGED_ON_A_FRESH_HOST
+
+
+def test_troubled_hosts_fail_and_no_other(executed):
+    assert executed.code != 0
+    assert "Traceback" not in executed.output
+    assert sorted(executed.json["results"]["failed_hosts"]) == sorted(TROUBLED)
+
+
+def test_the_others_are_done(executed):
+    success, no_change = executed.ended("success"), executed.ended("no_change")
+    for name in OPERATIONS:
+        untouched = set(DONE) if name in CHANGED_ON_A_FRESH_HOST else {*DONE, *FRESH}
+        assert set(no_change[name]) - set(TROUBLED) == untouched, name
+        assert set(success[name]) - set(TROUBLED) == {*DONE, *FRESH} - untouched, name
+
+
+def test_each_troubled_host_fails_where_its_trouble_is_met(executed):
+    failed_at = {}
+    for operation, failed in executed.ended("error").items():
+        # pyinfra counts a failed host as an error of each later operation too.
+        for name in failed:
+            failed_at.setdefault(name, operation)
+    early = dict.fromkeys(("bare", "garbled", "unbooted"), "Host | Preflight")
+    assert failed_at == {**early, "foreign": "Guests | Definition"}
+
+
+def test_after_a_refusal_nothing_more_is_done_on_that_host(executed):
+    for kind in ("success", "no_change"):
+        ended = executed.ended(kind)
+        for name in OPERATIONS[1:]:
+            assert not {"bare", "garbled", "unbooted"} & set(ended[name]), name
+        assert "foreign" not in ended["Guests | Unit"]
+
+
+def test_a_plan_says_each_sentence_with_its_remedy_and_stops_nobody(tmp_path):
+    outcome = run(tmp_path, FEW, "--dry")
+    assert outcome.code == 0, outcome.stderr
+    assert "Traceback" not in outcome.output
+    for name, sentence in SENTENCES.items():
+        assert sentence in outcome.said(name)
+    for name in ("fresh", "done"):
+        assert not set(SENTENCES.values()) & set(outcome.said(name))
+
+
+def test_after_a_refusal_nothing_more_is_planned_on_that_host(planned):
+    assert planned.code == 0, planned.stderr
+    for name, hosts in planned.planned().items():
+        assert not {"bare", "garbled", "unbooted"} & set(hosts), name
+    assert "foreign" in planned.planned()["Guests | Current deployment"]
+    assert "foreign" not in planned.planned()["Guests | Definition"]
+    assert "foreign" not in planned.planned()["Guests | Unit"]
+
+
+def test_nothing_is_said_of_a_host_after_its_refusal(planned):
+    for name, sentence in SENTENCES.items():
+        said = planned.said(name)
+        after = said[said.index(sentence) + 1 :]
+        assert [line for line in after if not line.startswith("Ready: ")] == [], name
+
+
+@pytest.mark.parametrize(
+    ("guests", "words"),
+    [
+        ([{"name": "web", "sauce": "host"}], "guests.0.sauce: no such field"),
+        ([WEB, {"name": "db"}, WEB], "more than one guest is called web"),
+        ([{"name": "my web"}], "guests.0.name: must be 1 to 64 letters, digits"),
+    ],
+)
+def test_bad_data_of_one_host_is_one_line_before_any_command(tmp_path, guests, words):
+    fleet = {"good": fresh(WEB), "bad": {**fresh(), "guests": guests}}
+    outcome = run(tmp_path, fleet, "-y", "-vvv", "--json")
+    assert outcome.code != 0
+    assert "Traceback" not in outcome.output
+    (line,) = (line for line in outcome.output.splitlines() if "inventory of" in line)
+    assert f"inventory of @fake/bad: {words}" in line
+    assert ">>> " not in outcome.output
+
+
+def test_hosts_without_the_key_guests(tmp_path):
+    fleet = {"host1": fresh(), "host2": fresh(WEB)}
+    del fleet["host1"]["guests"]
+    outcome = run(tmp_path, fleet, "-y", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.ended("success")["Host | machines.target"] == ["host1", "host2"]
+    assert outcome.ended("no_change")["Guests | Preflight"] == ["host1", "host2"]
+    assert outcome.ended("success")["Guests | Unit"] == ["host2"]
+
+
+@pytest.mark.parametrize("options", [("--dry", "--diff", "-vvv"), ("-y", "-vvv", "--json")])
+def test_a_secret_is_shown_nowhere(tmp_path, options):
+    secret = "hunter2-correct-horse"
+    web = {**WEB, "credentials": {"token": secret}, "files": {"/etc/token": f"token={secret}\n"}}
+    # On `stale` the secret changes, so that there is something to compare it with.
+    stale = {**done({**web, "credentials": {"token": f"old-{secret}"}}), "guests": [web]}
+    outcome = run(tmp_path, {"new": fresh(web), "stale": stale}, *options)
+    assert outcome.code == 0, outcome.stderr
+    assert "write credential token (not shown)" in outcome.stderr
+    for text in (secret, f"old-{secret}", f"token={secret}\n"):
+        assert text not in outcome.output
+        assert base64.b64encode(text.encode()).decode() not in outcome.output
+
+
+def test_no_parameter_of_an_operation_shadows_a_global_argument():
+    reserved = {name for name, _ in all_global_arguments()}
+    found = [
+        function
+        for module in pkgutil.iter_modules(operations.__path__, f"{operations.__name__}.")
+        for function in vars(import_module(module.name)).values()
+        if getattr(function, "is_idempotent", None) is not None
+    ]
+    assert len(found) >= 11
+    for function in found:
+        assert not reserved & set(inspect.signature(function).parameters), function.__name__
