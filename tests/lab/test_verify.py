@@ -1,0 +1,223 @@
+"""The checks of tests/verify, upon the lab's hosts: they pass after a deploy, and each sees its own fault."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.conftest import ROOT, succeed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.lab import Host
+
+PYTEST = (sys.executable, "-m", "pytest", "tests/verify", "--color=no", "-p", "no:cacheprovider")
+UNIT = "systemd-nspawn@web.service"
+OWN = "/var/lib/pyinfra-nspawn/web"
+DROPINS = f"/etc/systemd/system/{UNIT}.d"
+LIMIT = "/proc/sys/fs/inotify/max_user_instances"
+RICH = """
+guest = {
+    "hostname": "www",
+    "machine_id": "MACHINE_ID",
+    "restart": "on-failure",
+    "autostart": False,
+    "limits": {"memory_max": "1G", "cpu_quota": "6150%", "tasks_max": 4000},
+    "environment": {"NASTY": "100% of $HOME, \\"quoted\\""},
+    "mask_units": ["systemd-timesyncd.service"],
+    "files": {"/etc/demo.conf": {"content": "a secret", "mode": "0600", "group": "1"}, "/opt/a/b": "c"},
+    "credentials": {"demo": "a secret"},
+}
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks said.
+
+    + failed: the sentence of each that failed, by its name
+    """
+
+    code: int
+    failed: dict[str, str]
+    output: str
+
+
+def verify(*options: str, inventory: object = "inventories/lab.py") -> Verdict:
+    """Run the checks as a user would."""
+    done = subprocess.run(
+        [*PYTEST, f"--inventory={inventory}", *options],
+        cwd=ROOT,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "1000"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    failed = re.findall(r"(?m)^(?:FAILED|ERROR) \S+::(\S+)(?: - (?:Failed: )?(.*))?$", done.stdout)
+    return Verdict(done.returncode, dict(failed), done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed(fresh: dict[str, Host]) -> Iterator[dict[str, Host]]:
+    """Both hosts, with what the inventory wants; and again so afterwards."""
+    succeed()
+    yield lab_hosts
+    succeed()
+
+
+def test_every_check_passes_after_a_deploy():
+    verdict = verify("--verbose")
+    assert verdict.code == 0, verdict.output
+    for place in ("lab1", "lab2", "lab1-web", "lab2-web"):
+        assert len(re.findall(rf"\[{place}\] PASSED", verdict.output)) >= 8, verdict.output
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What somebody did to lab1, how it is undone, and the one check that tells.
+
+    + says: a part of the sentence
+    """
+
+    check: str
+    says: str
+    make: str
+    mend: str
+
+
+FAULTS = [
+    Fault(
+        "test_machines_target_is_enabled[lab1]",
+        "to be enabled, found disabled",
+        "systemctl disable machines.target",
+        "systemctl enable machines.target",
+    ),
+    Fault(
+        "test_the_inotify_limit_in_force_is_enough_for_the_guests[lab1]",
+        "of 144 or more in force, found 143",
+        f"cat {LIMIT} >/run/limit; echo 143 >{LIMIT}",
+        f"cat /run/limit >{LIMIT}",
+    ),
+    Fault(
+        "test_the_inotify_limit_of_the_next_boot_is_enough_for_the_guests[lab1]",
+        "of 144 or more in sysctl.d, found 100",
+        "echo fs.inotify.max_user_instances=100 >/etc/sysctl.d/90-other.conf",
+        "rm /etc/sysctl.d/90-other.conf",
+    ),
+    Fault(
+        "test_no_user_of_the_host_can_reach_into_the_guest[lab1-web]",
+        f"mode and owner of {OWN} to be 0700 root:root, found 0755 root:root",
+        f"chmod 0755 {OWN}",
+        f"chmod 0700 {OWN}",
+    ),
+    Fault(
+        "test_only_root_reads_the_guests_credentials[lab1-web]",
+        "tmpfiles.extra to be 600 root:root, found 644 root:root",
+        f"chmod 0644 {OWN}/credentials/tmpfiles.extra",
+        f"chmod 0600 {OWN}/credentials/tmpfiles.extra",
+    ),
+    Fault(
+        "test_nobody_else_has_a_drop_in_for_the_guest[lab1-web]",
+        f"to be none, found {DROPINS}/10-service.conf",
+        f"printf '[Service]\\nNice=5\\n' >{DROPINS}/10-service.conf; systemctl daemon-reload",
+        f"rm {DROPINS}/10-service.conf; systemctl daemon-reload",
+    ),
+    Fault(
+        "test_the_guest_starts_with_the_host_as_wanted[lab1-web]",
+        "to be enabled, found disabled",
+        f"systemctl disable {UNIT}",
+        f"systemctl enable {UNIT}",
+    ),
+    Fault(
+        "test_the_guest_runs_as_wanted[lab1-web]",
+        "to be active, found inactive",
+        f"systemctl stop {UNIT}",
+        f"systemctl start {UNIT}; systemctl -M web is-system-running --wait",
+    ),
+    Fault(
+        "test_the_guest_runs_its_present_definition[lab1-web]",
+        "found",
+        f"cp {DROPINS}/50-ostree.conf /run/saved;"
+        f"sed -i 's/^\\(Environment=PYINFRA_NSPAWN_DEFINITION=\\).*/\\1edited/' {DROPINS}/50-ostree.conf;"
+        "systemctl daemon-reload",
+        f"cp /run/saved {DROPINS}/50-ostree.conf; systemctl daemon-reload",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "fault", FAULTS, ids=lambda fault: fault.check.partition("[")[0].removeprefix("test_")
+)
+def test_a_fault_is_told_by_its_check_and_no_other(deployed: dict[str, Host], fault: Fault):
+    host = deployed["lab1"]
+    host.succeed(fault.make)
+    try:
+        verdict = verify("-k", "lab1")
+    finally:
+        host.succeed(fault.mend)
+    assert list(verdict.failed) == [fault.check], verdict.output
+    sentence = verdict.failed[fault.check]
+    assert sentence.startswith("host lab1"), sentence
+    assert fault.says in sentence
+
+
+def inventory_with(guest: str, directory: Path) -> str:
+    """Write the lab's own inventory, less lab2, with more fields for the guest."""
+    path = directory / "inventory.py"
+    lab = (ROOT / "inventories/lab.py").read_text()
+    path.write_text(f'{lab}\n{guest}\n_DATA["guests"][0].update(guest)\nlab = lab[:1]\n')
+    return str(path)
+
+
+def test_all_that_a_guest_can_be_given_is_checked(deployed: dict[str, Host], tmp_path: Path):
+    # A guest keeps the id of its first start, whatever its inventory says later.
+    machine_id = deployed["lab1"].succeed(f"cat {OWN}/current/etc/machine-id").strip()
+    inventory = inventory_with(RICH.replace("MACHINE_ID", machine_id), tmp_path)
+    succeed("-y", inventory=inventory)
+    verdict = verify(inventory=inventory)
+    assert verdict.code == 0, verdict.output
+    assert "a secret" not in verdict.output
+    assert re.findall(r"(?m)^SKIPPED.*: (.*)", verdict.output) == ["no binds are wanted"]
+
+
+def test_without_an_inventory_it_says_how():
+    done = subprocess.run(
+        PYTEST,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "pytest tests/verify --inventory inventories/mine.py" in done.stdout
+    assert "failed" not in done.stdout
+
+
+def test_a_host_that_is_not_there_costs_one_attempt(tmp_path: Path):
+    inventory = tmp_path / "gone.py"
+    data = {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "guests": [{"name": "web"}]}
+    inventory.write_text(f"hosts = [('gone', {data}), ('@local', {data})]\n")
+    verdict = verify(inventory=inventory)
+    assert verdict.code == 1
+    assert set(verdict.failed.values()) == {verdict.failed["test_machines_target_is_enabled[gone]"]}
+    assert "no connection over SSH" in verdict.failed["test_machines_target_is_enabled[gone]"]
+    assert "@local is not reached over SSH" in verdict.output
+
+
+def test_an_inventory_that_is_wrong_is_one_line(tmp_path: Path):
+    inventory = tmp_path / "wrong.py"
+    inventory.write_text("hosts = [('lab1', {'guests': [{'name': 'web', 'sauce': 'host'}]})]\n")
+    verdict = verify(inventory=inventory)
+    assert verdict.code == 4
+    assert "inventory of lab1: guests.0.sauce: no such field" in verdict.output
+    assert "Traceback" not in verdict.output

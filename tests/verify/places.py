@@ -1,0 +1,173 @@
+"""Where checks look: a host, and a guest on it. What one command tells is asked once."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.verify.mounts import Mount, parse
+
+if TYPE_CHECKING:
+    from testinfra.backend.base import CommandResult
+
+    from pyinfra_nspawn import specs
+    from tests.verify.shell import Shell
+
+PROPERTIES = (
+    *("FragmentPath", "DropInPaths", "UnitFileState", "NeedDaemonReload", "ActiveState", "MainPID"),
+    *("Restart", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"),
+)
+
+
+class Place:
+    """A host or a guest: what a sentence about it begins with, and how it is said."""
+
+    def expect(self, what: str, wanted: object, found: object) -> None:
+        """Fail with one sentence unless `found` is `wanted`."""
+        __tracebackhide__ = True
+        if found != wanted:
+            self.fail(f"expected {what} to be {_shown(wanted)}, found {_shown(found)}")
+
+    def fail(self, sentence: str) -> None:
+        """Fail with one sentence."""
+        __tracebackhide__ = True
+        pytest.fail(f"{self}: {sentence}", pytrace=False)
+
+
+class Host(Place):
+    """A host of the inventory.
+
+    + name: in the inventory
+    + shell: None when it is not reached over SSH
+    + guests: that it is to have
+    """
+
+    def __init__(self, name: str, shell: Shell | None) -> None:
+        self.name = name
+        self.shell = shell
+        self.guests: list[Guest] = []
+
+    def __str__(self) -> str:
+        return f"host {self.name}"
+
+    def run(self, *words: str) -> CommandResult:
+        """Run a command, however it ends."""
+        __tracebackhide__ = True
+        assert self.shell is not None
+        return self.shell.run(*words)
+
+    def output(self, *words: str) -> str:
+        """Return what a command printed, which must succeed."""
+        __tracebackhide__ = True
+        done = self.run(*words)
+        if done.rc != 0:
+            said = done.stderr.strip() or done.stdout.strip() or "nothing"
+            self.fail(f"expected success of `{shlex.join(words)}`, found exit code {done.rc}: {said}")
+        return done.stdout
+
+    def answer(self, *words: str) -> str:
+        """Return the first line that a command printed, whether or not it succeeded."""
+        done = self.run(*words)
+        return (done.stdout.strip() or done.stderr.strip() or "nothing").splitlines()[0]
+
+    def mode(self, path: str) -> str:
+        """Return a path's mode and owner, like `0700 root:root`; `nothing` where there is none."""
+        done = self.run("stat", "-c", "%a %U:%G", path)
+        return done.stdout.strip().zfill(len("0700 root:root")) if done.rc == 0 else "nothing"
+
+    def properties(self, names: tuple[str, ...], unit: str) -> dict[str, str]:
+        """Return a unit's properties as systemd has them."""
+        __tracebackhide__ = True
+        shown = self.output("systemctl", "show", "-p", ",".join(names), "--", unit)
+        return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+    @functools.cached_property
+    def status(self) -> str:
+        """What `ostree admin status` says."""
+        return self.output("ostree", "admin", "status")
+
+    @property
+    def guests_beside_it(self) -> set[str]:
+        """The stateroots that would be guests, were they the host's: not the one it was booted from."""
+        booted = {line.split()[1] for line in self.status.splitlines() if line.startswith("*")}
+        return {guest.spec.name for guest in self.guests} - booted
+
+
+class Guest(Place):
+    """A guest of the inventory, seen from its host.
+
+    + host: where it is to be
+    + spec: what it is to be; its secrets are masked
+    """
+
+    def __init__(self, host: Host, spec: specs.Guest) -> None:
+        self.host = host
+        self.spec = spec
+
+    def __str__(self) -> str:
+        return f"host {self.host.name}, guest {self.spec.name}"
+
+    @functools.cached_property
+    def unit(self) -> dict[str, str]:
+        """The properties of its unit."""
+        return self.host.properties(PROPERTIES, self.spec.unit)
+
+    @functools.cached_property
+    def current(self) -> str:
+        """What `current` points at, as the symlink has it; `nothing` where there is none."""
+        return self.host.run("readlink", self.spec.current).stdout.strip() or "nothing"
+
+    # While it runs.
+
+    @functools.cached_property
+    def leader(self) -> str:
+        """The process id of its PID 1 on the host."""
+        return self.host.output("machinectl", "show", self.spec.name, "-p", "Leader", "--value").strip()
+
+    @functools.cached_property
+    def mounts(self) -> dict[str, Mount]:
+        """What it has mounted, by where."""
+        return parse(self.host.output("cat", f"/proc/{self.leader}/mountinfo"))
+
+    @functools.cached_property
+    def environment(self) -> list[str]:
+        """The environment of its PID 1, `NAME=VALUE`."""
+        return self.environment_of(self.leader)
+
+    def environment_of(self, process: str) -> list[str]:
+        """Return the environment that a process of the host was started with, `NAME=VALUE`."""
+        return self.host.output("cat", f"/proc/{process}/environ").split("\0")
+
+    def inside(self, *words: str) -> str:
+        """Return what a command printed in the guest, which must succeed."""
+        __tracebackhide__ = True
+        door = ("systemd-run", "--machine", self.spec.name, "--pipe", "--wait", "--quiet", "--collect")
+        done = self.host.run(*door, "--", *words)
+        if done.rc != 0:
+            said = done.stderr.strip() or done.stdout.strip() or "nothing"
+            self.fail(f"expected success of `{shlex.join(words)}` in the guest, found {done.rc}: {said}")
+        return done.stdout
+
+    def stat_inside(self, path: str, what: str) -> str:
+        """Return what stat(1) says of a path in the guest; `nothing` where there is none."""
+        script = f"stat -L -c {shlex.quote(what)} -- {shlex.quote(path)} || echo nothing"
+        return self.inside("sh", "-c", script).strip()
+
+
+def deployments(status: str) -> list[str]:
+    """Return the deployments in what `ostree admin status` says, as `STATEROOT CHECKSUM.SERIAL`."""
+    found = []
+    for line in status.splitlines():
+        words = line.removeprefix("*").split()
+        if len(words) > 1 and line[0:2] in ("* ", "  ") and line[2:3] != " ":
+            found.append(f"{words[0]} {words[1]}")
+    return found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

@@ -1,0 +1,181 @@
+"""What a guest promises on its host, whether or not it runs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyinfra_nspawn.specs.base import MANAGED
+from tests.verify.places import deployments
+from tests.verify.quantities import mebibytes_of_host, microseconds, size
+
+if TYPE_CHECKING:
+    from tests.verify.places import Guest
+
+DROPINS = ("50-ostree.conf", "60-limits.conf")
+
+
+def files(guest: Guest) -> list[str]:
+    return [guest.spec.settings_file, *(f"{guest.spec.dropin_directory}/{name}" for name in DROPINS)]
+
+
+# What it boots.
+
+
+def test_no_user_of_the_host_can_reach_into_the_guest(guest: Guest):
+    path = guest.spec.directory
+    guest.expect(f"mode and owner of {path}", "0700 root:root", guest.host.mode(path))
+
+
+def test_current_points_into_the_guests_own_sysroot(guest: Guest):
+    own = rf"ostree/deploy/{re.escape(guest.spec.name)}/deploy/[0-9a-f]{{64}}\.[0-9]+"
+    if not re.fullmatch(own, guest.current):
+        guest.fail(f"expected {guest.spec.current} to point at a deployment beside it, found {guest.current}")
+    kind = guest.host.answer("stat", "-c", "%F", f"{guest.spec.directory}/{guest.current}")
+    guest.expect(f"{guest.spec.directory}/{guest.current}", "directory", kind)
+
+
+def test_ostree_knows_the_current_deployment(guest: Guest):
+    status = guest.host.output("ostree", "admin", f"--sysroot={guest.spec.directory}", "status")
+    known = deployments(status)
+    wanted = f"{guest.spec.name} {guest.current.rpartition('/')[2]}"
+    if wanted not in known:
+        guest.fail(
+            f"expected {wanted} in the guest's `ostree admin status`, found {', '.join(known) or 'none'}"
+        )
+
+
+def test_the_current_commit_is_in_the_guests_repository(guest: Guest):
+    """A commit that is only partly there says so in state/COMMIT.commitpartial."""
+    commit = guest.current.rpartition("/")[2].partition(".")[0]
+    repository = f"{guest.spec.directory}/ostree/repo"
+    guest.host.output("ostree", f"--repo={repository}", "show", commit)
+    partial = guest.host.mode(f"{repository}/state/{commit}.commitpartial")
+    guest.expect(f"{repository}/state/{commit}.commitpartial", "nothing", partial)
+
+
+def large_objects(guest: Guest, repository: str) -> dict[str, tuple[str, str]]:
+    """Return the device and inode of each object of more than 1 MiB."""
+    show = ("-exec", "stat", "-c", "%n %d %i", "{}", "+")
+    found = guest.host.output(*("find", f"{repository}/objects", "-name", "*.file", "-size", "+1024k"), *show)
+    lines = (line.split() for line in found.splitlines())
+    return {path.rpartition("/objects/")[2]: (device, inode) for path, device, inode in lines}
+
+
+def test_the_guest_shares_its_objects_with_the_host(guest: Guest):
+    """One shared object proves the hard links: those that the host fetched anew later are others."""
+    own = large_objects(guest, f"{guest.spec.directory}/ostree/repo")
+    hosts = large_objects(guest, "/ostree/repo")
+    common = own.keys() & hosts.keys()
+    if not common:
+        pytest.skip(f"{guest} has no large object that its host has too")
+    if not any(own[path][0] == hosts[path][0] for path in common):
+        pytest.skip(f"{guest} is on another file system than its host's /ostree")
+    shared = [path for path in common if own[path] == hosts[path]]
+    if not shared:
+        guest.fail(f"expected large objects to be the host's own inodes, found none of {len(common)}")
+
+
+# How it is defined.
+
+
+def test_the_guests_files_are_ours(guest: Guest):
+    for path in files(guest):
+        guest.expect(f"the first line of {path}", MANAGED, guest.host.answer("head", "-n", "1", path))
+
+
+def test_the_guests_files_are_roots(guest: Guest):
+    for path in files(guest):
+        guest.expect(f"mode and owner of {path}", "0644 root:root", guest.host.mode(path))
+
+
+def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest):
+    """Those that systemd has loaded, and those that it would load next time."""
+    places = ("/etc/systemd/system", "/run/systemd/system")
+    directories = [f"{place}{kind}/{guest.spec.unit}.d" for place in places for kind in ("", ".control")]
+    lists = 'for directory; do ls -d -- "$directory"/*.conf 2>/dev/null; done; true'
+    lying = guest.host.output("sh", "-c", lists, "sh", *directories).split()
+    loaded = [path for path in guest.unit["DropInPaths"].split() if f"/{guest.spec.unit}.d/" in path]
+    foreign = sorted({*loaded, *lying} - set(files(guest)))
+    guest.expect("drop-ins of somebody else", [], foreign)
+
+
+def test_systemd_has_loaded_the_guests_files(guest: Guest):
+    missing = sorted(set(files(guest)[1:]) - set(guest.unit["DropInPaths"].split()))
+    guest.expect("drop-ins that systemd has not loaded", [], missing)
+    guest.expect(f"NeedDaemonReload of {guest.spec.unit}", "no", guest.unit["NeedDaemonReload"])
+
+
+def test_the_unit_is_an_instance_of_systemds_template(guest: Guest):
+    template = guest.unit["FragmentPath"].rpartition("/")[2]
+    guest.expect(f"the file of {guest.spec.unit}", "systemd-nspawn@.service", template)
+
+
+def test_only_root_reads_the_guests_credentials(guest: Guest):
+    directory = guest.spec.credentials_directory
+    guest.expect(f"mode and owner of {directory}", "0700 root:root", guest.host.mode(directory))
+    listed = guest.host.output(
+        "find", directory, "-type", "f", "-exec", "stat", "-c", "%a %U:%G %n", "{}", "+"
+    )
+    for line in listed.splitlines():
+        mode, owner, path = line.split(" ", 2)
+        guest.expect(f"mode and owner of {path}", "600 root:root", f"{mode} {owner}")
+
+
+def test_the_guests_credentials_are_on_the_host(guest: Guest):
+    wanted = set(guest.spec.credentials)
+    if guest.spec.authorized_keys or guest.spec.files:
+        wanted.add("tmpfiles.extra")  # it writes them
+    found = set(guest.host.output("ls", guest.spec.credentials_directory).split())
+    guest.expect("the names of the credentials", sorted(wanted), sorted(found))
+
+
+# What systemd does with it.
+
+
+def test_the_guest_starts_with_the_host_as_wanted(guest: Guest):
+    wanted = "enabled" if guest.spec.autostart else "disabled"
+    guest.expect(guest.spec.unit, wanted, guest.unit["UnitFileState"])
+
+
+def test_the_guest_runs_as_wanted(guest: Guest):
+    wanted = "active" if guest.spec.state == "running" else "inactive"
+    guest.expect(guest.spec.unit, wanted, guest.unit["ActiveState"])
+
+
+def test_the_guest_is_restarted_as_wanted(guest: Guest):
+    guest.expect(f"Restart of {guest.spec.unit}", guest.spec.restart, guest.unit["Restart"])
+
+
+def test_the_guests_memory_is_limited(guest: Guest):
+    wanted = guest.spec.limits.memory_max
+    if wanted is None:
+        pytest.skip("no limit of memory is wanted")
+    found = guest.unit["MemoryMax"]
+    if wanted.endswith("%"):
+        # Of what systemd takes for the host's memory, which is never more than there is.
+        total = mebibytes_of_host(guest.host.output("cat", "/proc/meminfo"))
+        most = total * int(wanted[:-1]) // 100
+        if not found.isdigit() or int(found) >> 20 > most:
+            guest.fail(f"expected MemoryMax of {wanted}, at most {most} MiB, found {found}")
+    else:
+        guest.expect("MemoryMax", str(size(wanted)), found)
+
+
+def test_the_guests_cpu_time_is_limited(guest: Guest):
+    wanted = guest.spec.limits.cpu_quota
+    if wanted is None:
+        pytest.skip("no limit of CPU time is wanted")
+    found = guest.unit["CPUQuotaPerSecUSec"]
+    guest.expect(
+        f"CPUQuotaPerSecUSec ({found}) in microseconds", int(wanted[:-1]) * 10_000, microseconds(found)
+    )
+
+
+def test_the_guests_tasks_are_limited(guest: Guest):
+    wanted = guest.spec.limits.tasks_max
+    if wanted is None:
+        pytest.skip("no limit of tasks is wanted but the template's")
+    guest.expect("TasksMax", str(wanted), guest.unit["TasksMax"])

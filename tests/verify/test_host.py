@@ -1,0 +1,77 @@
+"""What a host of guests promises."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyinfra_nspawn.specs.base import MANAGED
+from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE, inotify_instances
+from tests.verify.places import deployments
+
+if TYPE_CHECKING:
+    from tests.verify.places import Host
+
+NO_GUESTS = "no guests are wanted"
+
+
+def test_the_host_was_booted_from_ostree(host: Host):
+    kind = host.answer("stat", "-c", "%F", "/run/ostree-booted")
+    host.expect("/run/ostree-booted", "a file", "a file" if "regular" in kind else kind)
+    booted = [line for line in host.status.splitlines() if line.startswith("*")]
+    host.expect("the number of booted deployments in `ostree admin status`", 1, len(booted))
+
+
+def test_machines_target_is_enabled(host: Host):
+    found = host.properties(("UnitFileState",), "machines.target")["UnitFileState"]
+    host.expect("machines.target, which starts the guests with the host,", "enabled", found)
+
+
+def test_the_inotify_limit_in_force_is_enough_for_the_guests(host: Host):
+    found = int(host.output("cat", "/proc/sys/fs/inotify/max_user_instances"))
+    needed = inotify_instances(len(host.guests))
+    if found < needed:
+        host.fail(f"expected fs.inotify.max_user_instances of {needed} or more in force, found {found}")
+
+
+def test_the_inotify_limit_of_the_next_boot_is_enough_for_the_guests(host: Host):
+    """The last assignment in the files' order is what holds, whichever file it is in."""
+    if not host.guests:
+        pytest.skip(NO_GUESTS)
+    files = host.output("systemd-analyze", "cat-config", "--no-pager", "sysctl.d")
+    values = re.findall(r"(?m)^-?fs[./]inotify[./]max_user_instances *= *(\d+)", files)
+    found = int(values[-1]) if values else 0
+    needed = inotify_instances(len(host.guests))
+    if found < needed:
+        host.fail(f"expected fs.inotify.max_user_instances of {needed} or more in sysctl.d, found {found}")
+
+
+def test_our_sysctl_file_is_ours(host: Host):
+    if not host.guests:
+        pytest.skip(NO_GUESTS)
+    host.expect(f"mode and owner of {SYSCTL_FILE}", "0644 root:root", host.mode(SYSCTL_FILE))
+    host.expect(f"the first line of {SYSCTL_FILE}", MANAGED, host.answer("head", "-n", "1", SYSCTL_FILE))
+
+
+def test_no_user_of_the_host_can_reach_the_guests(host: Host):
+    """Guest root can leave a setuid-root file in its /var."""
+    if not host.guests:
+        pytest.skip(NO_GUESTS)
+    host.expect(f"mode and owner of {STATE_DIRECTORY}", "0700 root:root", host.mode(STATE_DIRECTORY))
+
+
+def test_the_hosts_deployments_are_its_own(host: Host):
+    stateroots = {deployment.split()[0] for deployment in deployments(host.status)}
+    found = sorted(stateroots & host.guests_beside_it)
+    host.expect("guests in the host's `ostree admin status`", [], found)
+
+
+def test_the_hosts_boot_menu_has_no_guest(host: Host):
+    entries = host.output("sh", "-c", "cat /boot/loader/entries/*.conf")
+    stateroots = set(re.findall(r"\bostree=/ostree/boot\.[01][^/]*/([^/]+)/", entries))
+    if not stateroots:
+        host.fail("expected an entry with `ostree=` in /boot/loader/entries, found none")
+    found = sorted(stateroots & host.guests_beside_it)
+    host.expect("guests in the host's boot menu", [], found)

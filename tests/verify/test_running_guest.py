@@ -1,0 +1,142 @@
+"""What a guest promises while it runs, from outside and from inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.verify.places import Guest
+
+DEFINITION = "PYINFRA_NSPAWN_DEFINITION="
+
+
+def test_the_guest_says_that_it_is_running(running: Guest):
+    found = running.host.answer("systemctl", "-M", running.spec.name, "is-system-running")
+    if found == "degraded":
+        failed = running.inside("systemctl", "list-units", "--failed", "--plain", "--no-legend")
+        found += f": {', '.join(line.split()[0] for line in failed.splitlines())} failed"
+    running.expect("`systemctl is-system-running` in the guest", "running", found)
+
+
+# What it was started from.
+
+
+def test_the_guest_runs_its_present_definition(running: Guest):
+    """The running nspawn tells what it was started with; the file is what a restart would give."""
+    path = f"{running.spec.dropin_directory}/50-ostree.conf"
+    marked = f"Environment={DEFINITION}"
+    lines = running.host.output("cat", path).splitlines()
+    written = [line.removeprefix(marked) for line in lines if line.startswith(marked)]
+    environment = running.environment_of(running.unit["MainPID"])
+    started = [item.removeprefix(DEFINITION) for item in environment if item.startswith(DEFINITION)]
+    running.expect(f"the definition that it runs, by {path},", written, started)
+
+
+def test_the_guest_runs_its_current_deployment(running: Guest):
+    wanted = f"/{running.spec.name}/{running.current}"
+    found = running.mounts["/"].root
+    if not found.endswith(wanted):
+        running.fail(f"expected its / to be …{wanted}, found {found}")
+
+
+# What keeps it from the host.
+
+
+def test_guest_root_is_no_root_on_the_host(running: Guest):
+    """uid_map(5): the first id inside, the id on the host that it is, how many."""
+    shown = running.host.output("cat", f"/proc/{running.leader}/uid_map")
+    for inside, outside, _ in (line.split() for line in shown.splitlines()):
+        if int(outside) < 2**16:
+            running.fail(f"expected its user {inside} to be above 65535 on the host, found {outside}")
+
+
+def test_the_guest_cannot_write_to_its_deployment(running: Guest):
+    mount = running.mounts["/"]
+    if "ro" not in mount.options:
+        running.fail(f"expected its / to be mounted read-only, found {mount}")
+
+
+@pytest.mark.parametrize("where", ["/etc", "/var"])
+def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str):
+    """Its deployment's own /etc and its stateroot's own /var, writable."""
+    name = running.spec.name
+    wanted = {"/etc": f"/{name}/{running.current}/etc", "/var": f"/{name}/ostree/deploy/{name}/var"}
+    mount = running.mounts.get(where)
+    if mount is None or not mount.root.endswith(wanted[where]) or "rw" not in mount.options:
+        running.fail(f"expected {where} to be …{wanted[where]}, writable, found {mount or 'no mount'}")
+
+
+def test_the_guest_has_a_network_of_its_own(running: Guest):
+    shown = running.host.output("cat", f"/proc/{running.leader}/net/dev")
+    interfaces = {line.partition(":")[0].strip() for line in shown.splitlines() if ":" in line}
+    if "host0" not in interfaces:
+        running.fail(f"expected interface host0, found {', '.join(sorted(interfaces)) or 'none'}")
+
+
+# What it was given.
+
+
+def test_the_guest_has_its_hostname(running: Guest):
+    wanted = running.spec.hostname or running.spec.name
+    running.expect("its hostname", wanted, running.inside("cat", "/proc/sys/kernel/hostname").strip())
+
+
+def test_the_guest_has_its_machine_id(running: Guest):
+    found = running.inside("cat", "/etc/machine-id").strip()
+    if running.spec.machine_id:
+        running.expect("its machine id", running.spec.machine_id, found)
+    elif len(found) != len("0123456789abcdef0123456789abcdef"):
+        running.fail(f"expected a machine id of its own, found {found or 'none'}")
+
+
+def test_the_guest_lets_its_keys_in(running: Guest):
+    if not running.spec.authorized_keys:
+        pytest.skip("no authorized keys are wanted")
+    path = "/root/.ssh/authorized_keys"
+    running.expect(f"mode and owner of {path}", "600 root:root", running.stat_inside(path, "%a %U:%G"))
+    found = running.inside("cat", path).splitlines()
+    missing = [key for key in running.spec.authorized_keys if key not in found]
+    running.expect(f"keys missing from {path}", [], missing)
+
+
+def test_the_guests_masked_units_are_masked(running: Guest):
+    if not running.spec.mask_units:
+        pytest.skip("no masked units are wanted")
+    for unit in running.spec.mask_units:
+        shown = running.inside("systemctl", "show", "-p", "LoadState", "--value", "--", unit)
+        running.expect(unit, "masked", shown.strip())
+
+
+def test_the_guest_has_its_files(running: Guest):
+    """Their content is a secret here."""
+    if not running.spec.files:
+        pytest.skip("no files are wanted")
+    for path, file in running.spec.files.items():
+        user = "%u" if file.user.isdigit() else "%U"
+        group = "%g" if file.group.isdigit() else "%G"
+        wanted = f"{int(file.mode, 8):o} {file.user}:{file.group}"
+        found = running.stat_inside(path, f"%a {user}:{group}")
+        running.expect(f"mode and owner of {path}", wanted, found)
+
+
+def test_the_guest_has_its_environment(running: Guest):
+    if not running.spec.environment:
+        pytest.skip("no environment is wanted")
+    wanted = {f"{name}={value}": name for name, value in running.spec.environment.items()}
+    missing = [name for item, name in wanted.items() if item not in running.environment]
+    running.expect("variables that its PID 1 has not or otherwise", [], missing)
+
+
+def test_the_guest_sees_its_binds(running: Guest):
+    if not running.spec.binds:
+        pytest.skip("no binds are wanted")
+    for bind in running.spec.binds:
+        where = bind.target or bind.source
+        wanted = {"ro" if bind.read_only else "rw", *(("idmapped",) if bind.idmap else ())}
+        mount = running.mounts.get(where)
+        if mount is None or not wanted <= mount.options:
+            running.fail(
+                f"expected a mount at {where} with {', '.join(sorted(wanted))}, found {mount or 'none'}"
+            )
