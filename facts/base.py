@@ -91,6 +91,19 @@ def parse_parts(output: Iterable[str]) -> list[Part]:
     return parts
 
 
+def refuse_failed(parts: Iterable[Part]) -> None:
+    """Raise `GarbledError`, in the words of the command, when the command of a part failed."""
+    for part in parts:
+        if part.code != 0:
+            raise GarbledError(f"{part.words[0]}: {' '.join(part.lines) or f'exit code {part.code}'}")
+
+
+def not_understood(error: Exception) -> Unreadable:
+    """Return an answer that is whole, or not, and says something else than its parser knows."""
+    reason = str(error) if isinstance(error, GarbledError) else f"unexpected answer, {error!r}"
+    return Unreadable(reason.replace("\n", " "))
+
+
 def fact_script(name: str) -> StringCommand:
     """Return the command that runs `scripts/NAME.sh` on the host, in its /bin/sh."""
     folder = files("pyinfra_nspawn.facts") / "scripts"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import (
-    GarbledError,
     Part,
     Record,
     Unreadable,
     fact_script,
+    not_understood,
     parse_parts,
+    refuse_failed,
 )
 
 if TYPE_CHECKING:
@@ -73,13 +74,11 @@ def parse_host(output: list[str]) -> Host | Unreadable:
         parts = {part.words[0]: part for part in parse_parts(output)}
         return _host(parts)
     except (ValueError, KeyError, IndexError) as error:
-        return Unreadable(f"the host's answer is not understood: {error}")
+        return not_understood(error)
 
 
 def _host(parts: dict[str, Part]) -> Host:
-    broken = next((part for part in parts.values() if part.code != 0), None)
-    if broken:
-        raise GarbledError(f"{broken.words[0]}: {broken.text}")
+    refuse_failed(parts.values())
     file_system, free = parts["state-file-system"].lines
     return Host(
         root=parts["user"].text == "0",

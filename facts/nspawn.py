@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api.facts import FactBase
 
-from pyinfra_nspawn.facts.base import Part, Record, Unreadable, fact_script, parse_parts
+from pyinfra_nspawn.facts.base import (
+    Part,
+    Record,
+    Unreadable,
+    fact_script,
+    not_understood,
+    parse_parts,
+    refuse_failed,
+)
 
 if TYPE_CHECKING:
     from pyinfra.api.command import StringCommand
@@ -102,11 +110,16 @@ class GuestSeen(Record):
         return self.current.rsplit("/", 1)[-1] if self.current else None
 
 
+# Parts that are about the whole host: without them nothing can be said of any guest.
+_ALL_OR_NOTHING = ("host", "units", "machines")
+
+
 def parse_guests(output: list[str]) -> dict[str, GuestSeen] | Unreadable:
     """Read the answer of `scripts/guests.sh`."""
     try:
         parts = parse_parts(output)
-        units = _units(_only(parts, "units"))
+        refuse_failed(part for part in parts if part.words[0] in _ALL_OR_NOTHING)
+        units = _units(next(part for part in parts if part.words[0] == "units"))
         by_name: dict[str, list[Part]] = {name: [] for name in units}
         for part in parts:
             if part.words[0] not in ("units", "machines"):
@@ -114,14 +127,7 @@ def parse_guests(output: list[str]) -> dict[str, GuestSeen] | Unreadable:
         listed = _listed(parts)
         return {name: _guest(units[name], listed.get(name, {}), by_name[name]) for name in units}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return Unreadable(f"the guests' answer is not understood: {error!r}")
-
-
-def _only(parts: list[Part], kind: str) -> Part:
-    part = next(part for part in parts if part.words[0] == kind)
-    if part.code != 0:
-        raise ValueError(f"{kind}: {part.text}")
-    return part
+        return not_understood(error)
 
 
 def _units(part: Part) -> dict[str, dict[str, str]]:
@@ -136,9 +142,7 @@ def _units(part: Part) -> dict[str, dict[str, str]]:
 
 def _listed(parts: list[Part]) -> dict[str, dict[str, str]]:
     """Read `machinectl list --output=json`; it knows a machine's OS and addresses."""
-    if not any(part.words[0] == "machines" for part in parts):
-        return {}
-    text = _only(parts, "machines").text
+    text = next((part.text for part in parts if part.words[0] == "machines"), "")
     # An empty list is no JSON before systemd 253: "No machines."
     return {item["machine"]: item for item in json.loads(text)} if text.startswith("[") else {}
 
@@ -160,8 +164,7 @@ def _guest(shown: dict[str, str], listed: dict[str, str], parts: list[Part]) -> 
 
 
 def _file(part: Part) -> tuple[str, FileSeen]:
-    if part.code != 0:
-        raise ValueError(f"{' '.join(part.words)}: {part.text}")
+    refuse_failed([part])
     _, _, mode, owner, *path = part.words
     return " ".join(path), FileSeen(part.output, mode, owner)
 
@@ -179,7 +182,7 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
         main_pid=int(shown["MainPID"]),
         started_monotonic_us=int(shown["ExecMainStartTimestampMonotonic"]),
         restarts=int(shown["NRestarts"]),
-        definition=definition.text or None if definition else None,
+        definition=definition.text or None if definition and definition.code == 0 else None,
     )
 
 

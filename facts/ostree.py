@@ -16,7 +16,9 @@ from pyinfra_nspawn.facts.base import (
     Record,
     Unreadable,
     fact_script,
+    not_understood,
     parse_parts,
+    refuse_failed,
 )
 
 HOST = "/"
@@ -235,10 +237,8 @@ def _free_bytes(part: Part) -> int:
     return int(part.lines[-1].split()[3]) * 1024
 
 
-def _sysroot(parts: dict[str, Part]) -> Sysroot | Unreadable:
-    broken = next((part for part in parts.values() if part.code != 0), None)
-    if broken:
-        return Unreadable(f"{broken.words[0]}: {broken.text or f'exit code {broken.code}'}")
+def _sysroot(parts: dict[str, Part]) -> Sysroot:
+    refuse_failed(parts.values())
     if "status-json" in parts:
         deployments = parse_status_json(parts["status-json"].text)
     else:
@@ -265,7 +265,7 @@ def parse_sysroots(output: list[str]) -> HostSysroots | Unreadable:
             kind, name = part.words
             grouped.setdefault(name, {})[kind] = part
     except ValueError as error:
-        return Unreadable(str(error))
+        return not_understood(error)
     sysroots = {name: _whole(parts) for name, parts in grouped.items()}
     host = sysroots.pop(HOST, Unreadable("nothing was said of the host's sysroot"))
     return HostSysroots(host=host, guests=sysroots)
@@ -275,7 +275,7 @@ def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:
     try:
         return _sysroot(parts)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return Unreadable(f"ostree's answer is not understood: {error!r}")
+        return not_understood(error)
 
 
 class Sysroots(FactBase[HostSysroots | Unreadable]):
@@ -298,7 +298,7 @@ class Sysroots(FactBase[HostSysroots | Unreadable]):
         return parse_sysroots(output)
 
 
-class Commit(FactBase[str]):
+class Commit(FactBase[str | Unreadable]):
     """Whether the host's repository has a commit, whole: `present`, `partial` or `absent`.
 
     + commit: the checksum
@@ -309,13 +309,14 @@ class Commit(FactBase[str]):
         return StringCommand("sh", "-c", QuoteString(_COMMIT), "commit", QuoteString(commit))
 
     @staticmethod
-    def default() -> str:
+    def default() -> Unreadable:
         """Return what stands for no answer."""
-        return "absent"
+        return Unreadable("the host gave no answer")
 
-    def process(self, output: list[str]) -> str:
+    def process(self, output: list[str]) -> str | Unreadable:
         """Return the one word of the answer."""
-        return output[-1]
+        text = " ".join(output)
+        return text if text in ("present", "partial", "absent") else Unreadable(f"it said {text[:120]!r}")
 
 
 # Objects lie by the first two digits; a pull that did not finish leaves state/CHECKSUM.commitpartial.

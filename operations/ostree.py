@@ -12,6 +12,7 @@ from pyinfra_nspawn.operations._run import carry_out, seen
 from pyinfra_nspawn.plans import sysroot as plans
 
 if TYPE_CHECKING:
+    from pyinfra_nspawn.facts.base import Unreadable
     from pyinfra_nspawn.operations._run import Commands
     from pyinfra_nspawn.plans import Plan
     from pyinfra_nspawn.specs import Guest
@@ -21,7 +22,7 @@ def _look(guest: Guest) -> plans.View | Plan:
     return plans.look(guest, seen(Sysroots), seen(Guests))
 
 
-def _presence(commit: str) -> str:
+def _presence(commit: str) -> str | Unreadable:
     return seen(Commit, commit=commit)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.facts.ostree import Commit, Sysroots
+from pyinfra_nspawn.plans.foreign import foreign
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def look(
     sysroots: HostSysroots | Unreadable,
     guests: dict[str, GuestSeen] | Unreadable,
 ) -> View | Plan:
-    """Return what was seen for `guest`, or the refusal when any of it could not be read."""
+    """Return what was seen for `guest`, or the refusal when it is unreadable or somebody else's."""
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
     if isinstance(sysroots.host, Unreadable):
@@ -94,7 +95,8 @@ def look(
         return refusal(f"the OSTree sysroot of guest {guest.name}", own)
     if isinstance(guests, Unreadable):
         return refusal("the host's guests", guests)
-    return View(sysroots.host, own, guests.get(guest.name, GuestSeen()))
+    seen = guests.get(guest.name, GuestSeen())
+    return foreign(guest, seen) or View(sysroots.host, own, seen)
 
 
 def stateroot(guest: Guest, view: View | Plan) -> Plan:
@@ -115,7 +117,7 @@ def stateroot(guest: Guest, view: View | Plan) -> Plan:
     )
 
 
-def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str]) -> Plan:
+def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unreadable]) -> Plan:
     """Bring the source's commit into the guest's sysroot, by way of the host's repository.
 
     A guest that is deployed keeps its commit here: a source that has moved on is noted as `behind`.
@@ -132,7 +134,10 @@ def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str]) -> P
         return Plan(refusals=(f"guest {guest.name}: {found.refused}",))
     if view.of_commit(guest, found.commit):
         return Plan()
-    missing = guest.source.commit is not None and presence(guest.source.commit) != "present"
+    there = presence(guest.source.commit) if guest.source.commit else "present"
+    if isinstance(there, Unreadable):
+        return refusal(f"commit {guest.source.commit} in the host's repository", there)
+    missing = there != "present"
     if missing and guest.source.remote not in view.host.remotes:
         return Plan(
             refusals=(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
-from pyinfra_nspawn.plans.definition import define
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
+from pyinfra_nspawn.plans.rendered import define
 
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs import Guest

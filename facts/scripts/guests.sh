@@ -58,6 +58,7 @@ directory() { # NAME
 
 # The definition that a running guest was started with is in the environment of its nspawn.
 definition() { # MAIN-PID
+    [ -r "/proc/$1/environ" ] || return
     tr '\0' '\n' <"/proc/$1/environ" | sed -n 's/^PYINFRA_NSPAWN_DEFINITION=//p'
 }
 
@@ -101,6 +102,7 @@ told() {
     return "$code"
 }
 
+need_root
 all=$(names)
 shown=$(units 2>&1)
 code=$?

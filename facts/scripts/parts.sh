@@ -18,6 +18,19 @@ value() {
     printf ':: %s\n|%s\n:= 0\n' "$1" "$2"
 }
 
+no_root() {
+    echo "this takes root: set _sudo to True in the inventory"
+    return 1
+}
+
+# Without root a directory that cannot be entered looks like one that is not there.
+need_root() {
+    [ "$(id -u)" = 0 ] && return
+    part "host /" no_root
+    echo ":: done"
+    exit 0
+}
+
 have() {
     command -v "$1" >/dev/null 2>&1
 }

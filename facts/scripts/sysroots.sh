@@ -38,6 +38,7 @@ rpm_ostree() {
     fi
 }
 
+need_root
 if have ostree; then
     if ostree admin status --json >/dev/null 2>&1; then json=--json; else json=; fi
     # The host's sysroot is named by no option: `--sysroot=/sysroot` misleads ostree on a booted host

@@ -70,7 +70,7 @@ def verify(*options: str, inventory: object = "inventories/lab.py") -> Verdict:
 def deployed(fresh: dict[str, Host]) -> Iterator[dict[str, Host]]:
     """Both hosts, with what the inventory wants; and again so afterwards."""
     succeed()
-    yield lab_hosts
+    yield fresh
     succeed()
 
 

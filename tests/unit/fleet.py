@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyinfra_nspawn.facts.host import HostFacts
 from pyinfra_nspawn.facts.nspawn import Guests
 from pyinfra_nspawn.facts.ostree import Sysroots
-from pyinfra_nspawn.plans.definition import define
+from pyinfra_nspawn.plans.rendered import define
 from pyinfra_nspawn.specs import Guest
 from tests.unit.answers import answer, part
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pyinfra_nspawn.facts.host import Host
 from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Machine, Unit
 from pyinfra_nspawn.facts.ostree import Deployment, HostSysroots, Sysroot
-from pyinfra_nspawn.plans.definition import define
+from pyinfra_nspawn.plans.rendered import define
 from pyinfra_nspawn.specs import Guest
 
 OLD, NEW = "a" * 64, "b" * 64

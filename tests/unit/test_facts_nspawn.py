@@ -126,9 +126,18 @@ def test_what_a_guest_says_cannot_pass_for_a_header():
 
 def test_systemd_that_does_not_answer_is_unreadable():
     seen = parse_guests(answer(part("units", "Failed to connect to bus", 1)))
-    assert seen == Unreadable(
-        "the guests' answer is not understood: ValueError('units: Failed to connect to bus')"
-    )
+    assert seen == Unreadable("units: Failed to connect to bus")
+
+
+def test_without_root_nothing_is_said():
+    seen = parse_guests(answer(part("host /", "this takes root", 1)))
+    assert seen == Unreadable("host: this takes root")
+
+
+def test_a_definition_that_could_not_be_read_is_none():
+    seen = guests(part("definition web", "cannot open /proc/812/environ", 1))
+    assert seen["web"].unit
+    assert seen["web"].unit.definition is None
 
 
 def test_garbage_is_unreadable():

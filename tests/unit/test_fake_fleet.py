@@ -43,7 +43,7 @@ TROUBLED = {
     "bare": fresh(WEB, facts={HostFacts: host_answer(commands="flock\nostree\nunshare")}),
 }
 SENTENCES = {
-    "garbled": "the host could not be read (the host's answer is not understood: unexpected output: "
+    "garbled": "the host could not be read (unexpected output: "
     "'Welcome to this host!'); mend that and run again",
     "unbooted": "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree",
     "foreign": f"guest web: {DROPIN} is a drop-in that is not ours: move it away, "
@@ -104,7 +104,7 @@ def test_each_troubled_host_fails_where_its_trouble_is_met(executed):
         for name in failed:
             failed_at.setdefault(name, operation)
     early = dict.fromkeys(("bare", "garbled", "unbooted"), "Host | Preflight")
-    assert failed_at == {**early, "foreign": "Guests | Definition"}
+    assert failed_at == {**early, "foreign": "Guests | Stateroot"}
 
 
 def test_after_a_refusal_nothing_more_is_done_on_that_host(executed):
@@ -128,9 +128,9 @@ def test_a_plan_says_each_sentence_with_its_remedy_and_stops_nobody(tmp_path):
 def test_after_a_refusal_nothing_more_is_planned_on_that_host(planned):
     for name, hosts in planned.planned().items():
         assert not {"bare", "garbled", "unbooted"} & set(hosts), name
-    assert "foreign" in planned.planned()["Guests | Current deployment"]
-    assert "foreign" not in planned.planned()["Guests | Definition"]
-    assert "foreign" not in planned.planned()["Guests | Unit"]
+    assert "foreign" in planned.planned()["Host | Inotify limits"]
+    for name in GUEST_OPERATIONS:
+        assert "foreign" not in planned.planned()[f"Guests | {name}"]
 
 
 def test_nothing_is_said_of_a_host_after_its_refusal(planned):

@@ -8,8 +8,9 @@ import pytest
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Machine
 from pyinfra_nspawn.plans import Plan
-from pyinfra_nspawn.plans.definition import define, definition
+from pyinfra_nspawn.plans.definition import definition
 from pyinfra_nspawn.plans.files import nspawn_word, unit_value
+from pyinfra_nspawn.plans.rendered import define
 from tests.unit.seen import guest, running
 
 NSPAWN = "/etc/systemd/nspawn/web.nspawn"

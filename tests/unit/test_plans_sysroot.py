@@ -3,7 +3,7 @@
 import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen
 from pyinfra_nspawn.facts.ostree import HostSysroots
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import sysroot as plans
@@ -79,6 +79,17 @@ def test_a_commit_that_the_host_has():
 def test_a_source_that_cannot_be_had(source: str, sentence: str):
     (refusal,) = pull(source, lambda _: "absent").refusals
     assert refusal.startswith(f"guest web: {sentence}")
+
+
+def test_a_commit_of_which_nothing_is_known_is_not_taken_for_absent():
+    (refusal,) = pull(ABSENT, lambda _: Unreadable("it said 'Cannot fork'")).refusals
+    assert refusal.endswith("could not be read (it said 'Cannot fork'); mend that and run again")
+
+
+def test_what_is_somebody_else_s_is_refused_before_anything_is_made():
+    dropin = "/etc/systemd/system/systemd-nspawn@web.service.d/10-service.conf"
+    view = look(GuestSeen(files={dropin: FileSeen("[Service]\n", "644")}))
+    assert f"{dropin} is a drop-in that is not ours" in plans.stateroot(guest(), view).refusals[0]
 
 
 def test_an_unbooted_host_has_no_commit_of_its_own():
