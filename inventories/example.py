@@ -18,7 +18,7 @@ _DATA = {
 }
 
 hosts = [
-    ("root@atomic1.example.org", _DATA),
+    ("atomic1.example.org", {**_DATA, "ssh_user": "root"}),
     # CoreOS and IoT are reached as an ordinary user with sudo.
-    ("core@coreos1.example.org", {**_DATA, "_sudo": True}),
+    ("coreos1.example.org", {**_DATA, "ssh_user": "core", "_sudo": True}),
 ]

@@ -66,7 +66,8 @@ class Bind(Spec):
     """A directory or file of the host that the guest sees.
 
     + source: its path on the host; it must exist when the guest starts
-    + target: where the guest sees it; the same path by default
+    + target: where the guest sees it; the same path by default. It must be there in the guest's tree, which
+      is read-only, or lie below its /var, where it is made
     + read_only: on by default
     + idmap: show the host's owners as the guest's own, so that guest root may write as host root
       into it. Off by default: then everything belongs to `nobody`. Only for a directory that no
@@ -143,7 +144,7 @@ class Guest(Spec):
     + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it
     + environment: of the guest's PID 1
     + hostname: the machine name by default
-    + machine_id: 32 hex digits; by default the guest makes one at its first start and keeps it
+    + machine_id: 32 hex digits, taken at the guest's first start and kept; by default the guest makes one
     + authorized_keys: lines for root's ~/.ssh/authorized_keys
     + mask_units: units that the guest must not start
     + files: by path; a text, or a `File`

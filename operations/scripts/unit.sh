@@ -18,7 +18,7 @@ await() {
         units=$(systemctl -M "$name" list-units --failed --plain --no-legend | sed 's/ .*//' | tr '\n' ' ')
         printf 'note: guest %s is degraded: %sfailed\n' "$name" "$units"
         ;;
-    *) failed "it is not running after $seconds s, but says '${answer:-nothing}'" ;;
+    *) failed "it says '${answer:-nothing}' and not 'running' (waited for up to $seconds s)" ;;
     esac
 }
 
@@ -27,7 +27,7 @@ case $action in
 start | restart)
     # A guest that failed too often in a row is not started again until that is forgotten.
     systemctl reset-failed "$unit" 2>/dev/null || :
-    systemctl "$action" "$unit" || failed "it did not start within $seconds s"
+    systemctl "$action" "$unit" || failed "it did not start (waited for up to $seconds s)"
     await
     ;;
 await) await ;;

@@ -179,6 +179,7 @@ def test_a_way_in(fresh: dict[str, Host]):
             mask_units=["systemd-timesyncd.service"],
             files={"/etc/demo.conf": {"content": f"{nasty}\n", "mode": "0600"}, "/opt/a/b": "c"},
             credentials={"demo": "a secret"},
+            binds=[{"source": "/usr/share", "target": "/var/shared"}],
         )
     )
     assert sorted(outcome.hosts("success")["Guests | Unit"]) == BOTH
@@ -188,6 +189,9 @@ def test_a_way_in(fresh: dict[str, Host]):
         assert in_guest(host, "systemctl is-enabled systemd-timesyncd || :").strip() == "masked-runtime"
         assert in_guest(host, "cat /etc/demo.conf; stat -c %a /etc/demo.conf") == f"{nasty}\n600\n"
         assert in_guest(host, "cat /opt/a/b") == "c"
+        assert in_guest(
+            host, "test -d /var/shared/doc && ! touch /var/shared/x 2>/dev/null && echo read-only"
+        )
         assert in_guest(host, "cat /run/host/credentials/demo") == "a secret"
         assert in_guest(host, "stat -c %a:%U /root/.ssh/authorized_keys") == "600:root\n"
         assert re.fullmatch(r"[0-9a-f]{32}\n", in_guest(host, "cat /etc/machine-id"))

@@ -34,6 +34,7 @@ guest = {
     "mask_units": ["systemd-timesyncd.service"],
     "files": {"/etc/demo.conf": {"content": "a secret", "mode": "0600", "group": "1"}, "/opt/a/b": "c"},
     "credentials": {"demo": "a secret"},
+    "binds": [{"source": "/usr/share", "target": "/var/shared"}],
 }
 """
 
@@ -186,7 +187,7 @@ def test_all_that_a_guest_can_be_given_is_checked(deployed: dict[str, Host], tmp
     verdict = verify(inventory=inventory)
     assert verdict.code == 0, verdict.output
     assert "a secret" not in verdict.output
-    assert re.findall(r"(?m)^SKIPPED.*: (.*)", verdict.output) == ["no binds are wanted"]
+    assert "SKIPPED" not in verdict.output
 
 
 def test_without_an_inventory_it_says_how():

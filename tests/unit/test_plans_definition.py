@@ -91,6 +91,23 @@ def test_a_way_in():
     assert extra[3] == "f+~ /etc/motd 0600 daemon root - " + base64.b64encode(b"50% of $x\n").decode()
 
 
+def test_binds_stand_beside_those_of_etc_and_var():
+    """One `Bind=` in the .nspawn file replaces all `--bind` of the command line, that of /etc too."""
+    binds = [
+        {"source": "/srv/a"},
+        {"source": "/srv/b", "target": "/var/b", "read_only": False, "idmap": True},
+    ]
+    files = define(guest(binds=binds)).files
+    assert "Bind" not in files[NSPAWN]
+    lines = [line.strip(" \\") for line in files[f"{DROPINS}/50-ostree.conf"].splitlines()]
+    assert [line for line in lines if line.startswith("--bind")] == [
+        "--bind=/run/pyinfra-nspawn/web/etc:/etc:idmap",
+        "--bind=/var/lib/pyinfra-nspawn/web/ostree/deploy/web/var:/var:idmap",
+        "--bind-ro=/srv/a:/srv/a",
+        "--bind=/srv/b:/var/b:idmap",
+    ]
+
+
 def test_secrets_travel_on_stdin_alone():
     plan = definition(guest(credentials={"token": "hunter2"}), {})
     step = plan.steps[0]
