@@ -141,7 +141,7 @@ def machines_target(host: Host | Unreadable) -> Plan:
         return refusal("the host", host)
     if host.machines_target == "enabled":
         return Plan()
-    return Plan(steps=(Step("enable machines.target", "machines-target", changes=(HostFacts,)),))
+    return Plan(steps=(Step("enable machines.target", "machines-target", changes=()),))
 
 
 def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
@@ -164,7 +164,7 @@ def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
                 "sysctl",
                 (SYSCTL_FILE, str(value)),
                 content,
-                changes=(HostFacts,),
+                changes=(),
             ),
         ),
         diffs=(

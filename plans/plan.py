@@ -19,7 +19,7 @@ class Step:
     + script: the name of the operations' script that does it
     + arguments: of the script; none may begin with `-`
     + stdin: file contents, which must not appear on a command line
-    + changes: the facts that must be read again after it
+    + changes: the facts that must be read again after it, because a later plan rests on what it changed
     """
 
     text: str

@@ -111,7 +111,8 @@ def stateroot(guest: Guest, view: View | Plan) -> Plan:
                 f"make the OSTree sysroot {guest.directory} with stateroot {guest.name}",
                 "stateroot",
                 (guest.name,),
-                changes=(Sysroots,),
+                # A sysroot without a deployment is to the next plans what no sysroot is.
+                changes=(),
             ),
         )
     )
