@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from pyinfra.api.command import QuoteString, StringCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,20 @@ def not_understood(error: Exception) -> Unreadable:
     return Unreadable(reason.replace("\n", " "))
 
 
-def fact_script(name: str) -> StringCommand:
+@runtime_checkable
+class OfGuests(Protocol[T]):
+    """A fact about all guests of a host that can be read of one guest alone, by its argument `only`.
+
+    With many guests a run would otherwise read every one of them again after each change of one.
+    """
+
+    @staticmethod
+    def merged(before: T, now: T, only: str) -> T:
+        """Return the answer `before`, with what the answer `now` says of the guest `only`."""
+
+
+def fact_script(name: str, *arguments: str) -> StringCommand:
     """Return the command that runs `scripts/NAME.sh` on the host, in its /bin/sh."""
     folder = files("pyinfra_nspawn.facts") / "scripts"
     text = "\n".join((folder / part).read_text() for part in ("parts.sh", f"{name}.sh"))
-    return StringCommand("sh", "-c", QuoteString(text), QuoteString(name))
+    return StringCommand("sh", "-c", QuoteString(text), *map(QuoteString, (name, *arguments)))

@@ -206,13 +206,15 @@ def _machine(listed: dict[str, str], parts: dict[str, Part]) -> Machine:
 class Guests(FactBase[dict[str, GuestSeen] | Unreadable]):
     """Every guest the host knows of, ours or not, by name: unit, machine, `current`, files.
 
+    + only: the one guest to read; all by default
+
     Returns a dict of `GuestSeen` (a name that is not in it is not on the host), or `Unreadable`.
     Needs root.
     """
 
-    def command(self) -> StringCommand:
+    def command(self, only: str = "") -> StringCommand:
         """Return the script; it exits 0 whatever it finds."""
-        return fact_script("guests")
+        return fact_script("guests", *([only] if only else []))
 
     @staticmethod
     def default() -> Unreadable:
@@ -222,3 +224,12 @@ class Guests(FactBase[dict[str, GuestSeen] | Unreadable]):
     def process(self, output: list[str]) -> dict[str, GuestSeen] | Unreadable:
         """Parse the answer."""
         return parse_guests(output)
+
+    @staticmethod
+    def merged(
+        before: dict[str, GuestSeen] | Unreadable, now: dict[str, GuestSeen] | Unreadable, only: str
+    ) -> dict[str, GuestSeen] | Unreadable:
+        """Return `before`, with the guest `only` as it is `now`."""
+        if isinstance(before, Unreadable) or isinstance(now, Unreadable):
+            return now
+        return {**before, **{name: seen for name, seen in now.items() if name == only}}

@@ -281,12 +281,14 @@ def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:
 class Sysroots(FactBase[HostSysroots | Unreadable]):
     """Every OSTree sysroot of the host: deployments, stateroots, refs, remotes, free space.
 
+    + only: the one guest whose sysroot is to be read; the host's and all guests' by default
+
     Returns `HostSysroots`, or `Unreadable` when nothing could be told. Needs root, for the guests'.
     """
 
-    def command(self) -> StringCommand:
+    def command(self, only: str = "") -> StringCommand:
         """Return the script; it exits 0 whatever it finds."""
-        return fact_script("sysroots")
+        return fact_script("sysroots", *([only] if only else []))
 
     @staticmethod
     def default() -> Unreadable:
@@ -296,6 +298,16 @@ class Sysroots(FactBase[HostSysroots | Unreadable]):
     def process(self, output: list[str]) -> HostSysroots | Unreadable:
         """Parse the answer."""
         return parse_sysroots(output)
+
+    @staticmethod
+    def merged(
+        before: HostSysroots | Unreadable, now: HostSysroots | Unreadable, only: str
+    ) -> HostSysroots | Unreadable:
+        """Return `before`, with the sysroot of the guest `only` as it is `now`."""
+        if isinstance(before, Unreadable) or isinstance(now, Unreadable):
+            return now
+        own = {name: sysroot for name, sysroot in now.guests.items() if name == only}
+        return replace(before, guests={**before.guests, **own})
 
 
 class Commit(FactBase[str | Unreadable]):

@@ -15,12 +15,15 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 from pyinfra.operations.util.files import generate_color_diff
 
+from pyinfra_nspawn.facts.base import OfGuests
+from pyinfra_nspawn.plans import Plan
+
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.facts import FactBase
     from pyinfra.api.host import Host
 
-    from pyinfra_nspawn.plans import FileDiff, Plan, Step
+    from pyinfra_nspawn.plans import FileDiff, Step
 
 T = TypeVar("T")
 Commands = Generator[StringCommand, None, None]
@@ -31,20 +34,30 @@ class _Memory:
     """What is known of one host in one stage of a run.
 
     + facts: by class and arguments; a step drops those that it makes stale
+    + stale: guests of which a fact must be read again, by the fact
     + others_changes: how many operations that are not ours had changed the host when they were read
     + ours: hashes of our own operations
-    + refused: whether a plan was refused; then nothing more is planned
+    + troubled: guests of which a plan was refused or a step failed, and `_HOST`; nothing more is planned
+      for them
     """
 
     stage: StateStage
     facts: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    stale: dict[type[FactBase[Any]], set[str]] = field(default_factory=dict)
     others_changes: int = 0
     ours: set[str] = field(default_factory=set)
-    refused: bool = False
+    troubled: dict[str, None] = field(default_factory=dict)
 
-    def forget(self, changed: tuple[type[FactBase[Any]], ...]) -> None:
-        """Let these facts be read again."""
-        self.facts = {key: value for key, value in self.facts.items() if key[0] not in changed}
+    def forget(self, changed: tuple[type[FactBase[Any]], ...], guest: str) -> None:
+        """Let these facts be read again: of one guest, or whole."""
+        whole = {fact for fact in changed if not (guest and issubclass(fact, OfGuests))}
+        self.facts = {key: value for key, value in self.facts.items() if key[0] not in whole}
+        for fact in set(changed) - whole:
+            self.stale.setdefault(fact, set()).add(guest)
+
+
+_HOST = ""
+"""What stands among the troubled guests for the host itself."""
 
 
 _MEMORIES: WeakKeyDictionary[Host, _Memory] = WeakKeyDictionary()
@@ -91,27 +104,42 @@ def seen(fact: type[FactBase[T]], **arguments: str) -> T:
         memory.facts.clear()
         memory.others_changes = changes
     key = (fact, *sorted(arguments.items()))
+    stale = memory.stale.pop(fact, set())
     if key not in memory.facts:
-        memory.facts[key] = _host().get_fact(fact, **arguments)
+        memory.facts[key] = _read(fact, **arguments)
+    else:
+        for guest in sorted(stale):
+            memory.facts[key] = fact.merged(memory.facts[key], _read(fact, only=guest), guest)  # type: ignore[attr-defined]
     found: T = memory.facts[key]
     return found
 
 
-def carry_out(plan: Plan, otherwise: str) -> Commands:
+def _read(fact: type[FactBase[T]], **arguments: str) -> T:
+    """Read a fact; a host that gives no answer is told by the fact's default, `Unreadable`.
+
+    pyinfra would take the host away at once, and stop with a traceback where it was the last one.
+    """
+    return _host().get_fact(fact, **arguments, _ignore_errors=True)
+
+
+def carry_out(plan: Plan, otherwise: str, guest: str = _HOST) -> Commands:
     """Show a plan, then yield a command for each of its steps.
 
     + otherwise: what to say when there is nothing to do
+    + guest: the guest that the plan is for; the host itself by default
 
     A refused plan is only told in the prepare stage, where a failure would stop the whole fleet; in
-    the execute stage it fails this host, and pyinfra runs nothing more on it.
+    the execute stage it fails the operation. After a refusal or a failure nothing more is planned for
+    that guest, or on that host.
     """
     memory, host = _memory(), _host()
     memory.ours.add(host.current_op_hash or "")
-    if memory.refused:
-        host.noop("nothing is planned after a refusal")
+    if {_HOST, guest} & memory.troubled.keys():
+        host.noop("nothing is planned after a refusal or a failure")
         return
     tell(plan.notes)
     if plan.refusals:
+        memory.troubled[_HOST if plan.of_host else guest] = None
         yield from _refuse(plan, memory)
     elif not plan.steps:
         host.noop(otherwise)
@@ -119,8 +147,25 @@ def carry_out(plan: Plan, otherwise: str) -> Commands:
         _show_diffs(plan.diffs)
         for step in plan.steps:
             _say(step.text)
+            # pyinfra does not come back after a command that failed, nor after a planned one.
+            if memory.stage is StateStage.Execute:
+                memory.troubled[guest] = None
             yield command(step)
-            memory.forget(step.changes)
+            memory.troubled.pop(guest, None)
+            memory.forget(step.changes, step.guest)
+
+
+def fail_for_troubled_guests() -> Commands:
+    """Fail the host, in the execute stage, when the run could not do all for one of its guests."""
+    memory, host = _memory(), _host()
+    memory.ours.add(host.current_op_hash or "")
+    if memory.troubled and memory.stage is StateStage.Execute:
+        guests = ", ".join(name for name in memory.troubled if name != _HOST)
+        whose = f"guest {guests}: not" if guests else "not"
+        sentence = f"{whose} as wanted, for the reason that is told above: mend it and run again"
+        yield from _refuse(Plan(refusals=(sentence,)), memory)
+    else:
+        host.noop("no guest is in trouble")
 
 
 def tell(notes: tuple[str, ...]) -> None:
@@ -130,7 +175,6 @@ def tell(notes: tuple[str, ...]) -> None:
 
 
 def _refuse(plan: Plan, memory: _Memory) -> Commands:
-    memory.refused = True
     _show_diffs(plan.diffs)
     if memory.stage is StateStage.Execute:
         sentences = [QuoteString(sentence) for sentence in plan.refusals]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.facts.nspawn import Guests
-from pyinfra_nspawn.operations._run import carry_out, seen
+from pyinfra_nspawn.operations._run import carry_out, fail_for_troubled_guests, seen
 from pyinfra_nspawn.plans.definition import definition as plan_definition
 from pyinfra_nspawn.plans.unit import unit as plan_unit
 
@@ -26,7 +26,7 @@ def definition(guest: Guest) -> Commands:
     replaced in one step; systemd reloads only when a drop-in changed. A file in our place that is not
     ours, and any other drop-in of the unit, is refused.
     """
-    yield from carry_out(plan_definition(guest, seen(Guests)), "the definition is as wanted")
+    yield from carry_out(plan_definition(guest, seen(Guests)), "the definition is as wanted", guest.name)
 
 
 @operation()
@@ -36,7 +36,17 @@ def unit(guest: Guest) -> Commands:
     + guest: the guest
 
     A guest whose running definition differs is restarted, or reported with `on_change: report`. A
-    started guest is awaited until its own `systemctl is-system-running` says `running`, or `degraded`,
-    which is reported with the failed units; after `start_timeout_seconds` the host fails.
+    started guest is awaited until its own `systemctl is-system-running` says `running`; the host
+    fails after `start_timeout_seconds`, and when the guest is `degraded`, unless `on_degraded: report`.
     """
-    yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted")
+    yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted", guest.name)
+
+
+@operation()
+def verdict() -> Commands:
+    """Fail the host, naming them, when this run could not make some of its guests as wanted.
+
+    For a deploy that tries every guest whatever became of the others: it gives their operations
+    `_ignore_errors=True` and comes to this one last.
+    """
+    yield from fail_for_troubled_guests()

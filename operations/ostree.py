@@ -34,7 +34,7 @@ def stateroot(guest: Guest) -> Commands:
 
     It lies in /var/lib/pyinfra-nspawn/NAME, out of the host's boot menu and deployment list.
     """
-    yield from carry_out(plans.stateroot(guest, _look(guest)), "the stateroot is there")
+    yield from carry_out(plans.stateroot(guest, _look(guest)), "the stateroot is there", guest.name)
 
 
 @operation()
@@ -47,7 +47,7 @@ def commit(guest: Guest) -> Commands:
     links to the host's where both are on one file system. A guest that is deployed keeps its commit;
     when its source has moved on, the run says that the guest is behind.
     """
-    yield from carry_out(plans.commit(guest, _look(guest), _presence), "the commit is there")
+    yield from carry_out(plans.commit(guest, _look(guest), _presence), "the commit is there", guest.name)
 
 
 @operation()
@@ -56,7 +56,7 @@ def deployment(guest: Guest) -> Commands:
 
     + guest: the guest
     """
-    yield from carry_out(plans.deployment(guest, _look(guest)), "the deployment is there")
+    yield from carry_out(plans.deployment(guest, _look(guest)), "the deployment is there", guest.name)
 
 
 @operation()
@@ -67,4 +67,4 @@ def current(guest: Guest) -> Commands:
 
     The link is replaced in one step (rename(2)); a link to a deployment that is there is left alone.
     """
-    yield from carry_out(plans.current(guest, _look(guest)), "the guest has a deployment to boot")
+    yield from carry_out(plans.current(guest, _look(guest)), "the guest has a deployment to boot", guest.name)

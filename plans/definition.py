@@ -48,6 +48,7 @@ def definition(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
                 (guest.name, "reload" if reload else ""),
                 _bundle(guest, wanted, files, secrets, stale),
                 changes=(Guests,),
+                guest=guest.name,
             ),
         ),
         diffs=tuple(file_diff(path, seen.files.get(path), wanted.files[path]) for path in files),

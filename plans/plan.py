@@ -20,6 +20,7 @@ class Step:
     + arguments: of the script; none may begin with `-`
     + stdin: file contents, which must not appear on a command line
     + changes: the facts that must be read again after it, because a later plan rests on what it changed
+    + guest: the one guest of which they must be read again; empty for all
     """
 
     text: str
@@ -27,6 +28,7 @@ class Step:
     arguments: tuple[str, ...] = ()
     stdin: str = ""
     changes: tuple[type[FactBase[Any]], ...] = field(kw_only=True)
+    guest: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,17 @@ class Plan:
     + diffs: of the files that the steps write
     + refusals: why nothing may be done, each a sentence that names the remedy
     + notes: what the administrator should know although no step follows from it
+    + of_host: whether the refusals are of the host and so of every guest, not of one guest
     """
 
     steps: tuple[Step, ...] = ()
     diffs: tuple[FileDiff, ...] = ()
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    of_host: bool = False
 
 
-def refusal(what: str, unreadable: Unreadable) -> Plan:
+def refusal(what: str, unreadable: Unreadable, *, of_host: bool = True) -> Plan:
     """Return the plan for what could not be told: unknown is not absent."""
-    return Plan(refusals=(f"{what} could not be read ({unreadable.reason}); mend that and run again",))
+    sentence = f"{what} could not be read ({unreadable.reason}); mend that and run again"
+    return Plan(refusals=(sentence,), of_host=of_host)

@@ -92,7 +92,7 @@ def look(
         return refusal("the host's OSTree sysroot", sysroots.host)
     own = sysroots.guests.get(guest.name)
     if isinstance(own, Unreadable):
-        return refusal(f"the OSTree sysroot of guest {guest.name}", own)
+        return refusal(f"the OSTree sysroot of guest {guest.name}", own, of_host=False)
     if isinstance(guests, Unreadable):
         return refusal("the host's guests", guests)
     seen = guests.get(guest.name, GuestSeen())
@@ -137,7 +137,7 @@ def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unre
         return Plan()
     there = presence(guest.source.commit) if guest.source.commit else "present"
     if isinstance(there, Unreadable):
-        return refusal(f"commit {guest.source.commit} in the host's repository", there)
+        return refusal(f"commit {guest.source.commit} in the host's repository", there, of_host=False)
     missing = there != "present"
     if missing and guest.source.remote not in view.host.remotes:
         return Plan(
@@ -194,6 +194,7 @@ def deployment(guest: Guest, view: View | Plan) -> Plan:
                 "deploy",
                 (guest.name, found.commit or ""),
                 changes=(Sysroots,),
+                guest=guest.name,
             ),
         )
     )
@@ -211,4 +212,5 @@ def current(guest: Guest, view: View | Plan) -> Plan:
     chosen = view.of_commit(guest, found.commit)
     what = f"deployment {chosen.id[:12]}" if chosen else f"the deployment of {guest.source}"
     arguments = (guest.name, chosen.id if chosen else "")
-    return Plan(steps=(Step(f"let guest {guest.name} boot {what}", "current", arguments, changes=(Guests,)),))
+    sentence = f"let guest {guest.name} boot {what}"
+    return Plan(steps=(Step(sentence, "current", arguments, changes=(Guests,), guest=guest.name),))

@@ -22,14 +22,25 @@ def unit(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
     enablement = "" if enabled == guest.autostart else "enable" if guest.autostart else "disable"
     outdated = _outdated(guest, seen)
     action = _action(guest, seen, outdated=bool(outdated))
-    notes = (*_degraded(guest, seen), *((outdated,) if outdated and action != "restart" else ()))
+    degraded = _degraded(guest, seen)
+    if degraded and guest.on_degraded == "fail" and not (enablement or action):
+        return Plan(refusals=(f"{degraded}; mend it in the guest, or set `on_degraded` to 'report'",))
+    notes = tuple(note for note in (degraded, outdated if action != "restart" else "") if note)
     if not (enablement or action):
         return Plan(notes=notes)
     step = Step(
         _sentence(guest, enablement, action, outdated if action == "restart" else ""),
         "unit",
-        (guest.name, enablement, action, str(guest.start_timeout_seconds)),
+        (
+            guest.name,
+            enablement,
+            action,
+            str(guest.start_timeout_seconds),
+            define(guest).digest,
+            guest.on_degraded,
+        ),
         changes=(Guests,),
+        guest=guest.name,
     )
     return Plan(steps=(step,), notes=notes)
 
@@ -59,10 +70,10 @@ def _outdated(guest: Guest, seen: GuestSeen) -> str:
     return ""
 
 
-def _degraded(guest: Guest, seen: GuestSeen) -> tuple[str, ...]:
-    if seen.machine is None or seen.machine.system_state != "degraded":
-        return ()
-    return (f"guest {guest.name} is degraded: {', '.join(seen.machine.failed_units)} failed",)
+def _degraded(guest: Guest, seen: GuestSeen) -> str:
+    if guest.state == "stopped" or seen.machine is None or seen.machine.system_state != "degraded":
+        return ""
+    return f"guest {guest.name} is degraded: {', '.join(seen.machine.failed_units)} failed"
 
 
 def _sentence(guest: Guest, enablement: str, action: str, reason: str) -> str:

@@ -137,6 +137,8 @@ class Guest(Spec):
     + state: `running` or `stopped`
     + restart: what the unit does when the guest ends by itself (systemd.service(5), `Restart=`)
     + on_change: what happens to a running guest whose definition changed: `restart` or `report`
+    + on_degraded: whether a guest that runs with failed units makes its host `fail` (after the other
+      guests were tried), or is told of: `report`
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default
     + binds: directories and files of the host
     + limits: memory, CPU, tasks
@@ -160,6 +162,7 @@ class Guest(Spec):
     state: Literal["running", "stopped"] = "running"
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
+    on_degraded: Literal["fail", "report"] = "fail"
     start_timeout_seconds: int = Field(default=120, gt=0)
     binds: Annotated[tuple[Bind, ...], Lines] = ()
     limits: Limits = Limits()

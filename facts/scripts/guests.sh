@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Every guest that this host knows of, ours or not. Prints one `units` part, and for each guest
+# guests [NAME]: that guest, or every one that this host knows of, ours or not. Prints one `units` part, and for each guest
 # `directory`, `current`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
 # `failed` and `root`.
 
@@ -103,7 +103,7 @@ told() {
 }
 
 need_root
-all=$(names)
+all=${1:-$(names)}
 shown=$(units 2>&1)
 code=$?
 part units told

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The host's OSTree sysroot and those of its guests. Prints: status (or status-json), stateroots,
+# sysroots [NAME]: that guest's OSTree sysroot, or the host's and those of its guests. Prints: status (or status-json), stateroots,
 # refs, free; for the host's also remotes and, where there is one, rpm-ostree (or rpm-ostree-json).
 
 # json=--json where ostree knows it (2025.3 and later); before that it is an error, and the text is read.
@@ -41,12 +41,14 @@ rpm_ostree() {
 need_root
 if have ostree; then
     if ostree admin status --json >/dev/null 2>&1; then json=--json; else json=; fi
-    # The host's sysroot is named by no option: `--sysroot=/sysroot` misleads ostree on a booted host
-    # (https://github.com/ostreedev/ostree/issues/2992).
-    sysroot / /sysroot
-    part "remotes /" remotes
-    have rpm-ostree && rpm_ostree
-    for config in /var/lib/pyinfra-nspawn/*/ostree/repo/config; do
+    if [ -z "${1-}" ]; then
+        # The host's sysroot is named by no option: `--sysroot=/sysroot` misleads ostree on a booted host
+        # (https://github.com/ostreedev/ostree/issues/2992).
+        sysroot / /sysroot
+        part "remotes /" remotes
+        have rpm-ostree && rpm_ostree
+    fi
+    for config in /var/lib/pyinfra-nspawn/${1:-*}/ostree/repo/config; do
         [ -e "$config" ] || continue
         path=${config%/ostree/repo/config}
         sysroot "${path##*/}" "$path" --sysroot="$path"

@@ -112,7 +112,7 @@ def test_the_second_run_does_nothing(fresh: dict[str, Host]):
     assert outcome.json["results"]["totals"]["success"] == 0
     for name, idle in outcome.hosts("no_change").items():
         assert sorted(idle) == BOTH, name
-    assert len(outcome.hosts("no_change")) == 12
+    assert len(outcome.hosts("no_change")) == 13
     assert started == {name: host.succeed(f"{STARTED}; {MACHINE}") for name, host in fresh.items()}
 
 
@@ -276,7 +276,7 @@ def test_a_degraded_guest_is_reported_with_its_failed_units(fresh: dict[str, Hos
     broken = {"/etc/systemd/system/broken.service": "[Service]\nType=oneshot\nExecStart=false\n"}
     wants = "/etc/systemd/system/multi-user.target.wants"
     link = {"tmpfiles.extra": f"L+ {wants}/broken.service - - - - ../broken.service\n"}
-    guests = [{"name": "sick", "files": broken, "credentials": link}]
+    guests = [{"name": "sick", "files": broken, "credentials": link, "on_degraded": "report"}]
     succeed(guests=guests)
     for host in fresh.values():
         host.succeed("systemctl restart systemd-nspawn@sick")

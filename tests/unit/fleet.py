@@ -87,7 +87,7 @@ def unit_shown(guest: Guest, dropins: tuple[str, ...], *, running: bool) -> str:
     return "\n".join(f"{key}={value}" for key, value in shown.items())
 
 
-def _running(guest: Guest) -> list[list[str]]:
+def _running(guest: Guest, state: str) -> list[list[str]]:
     wanted = define(guest)
     deployment = f"ostree/deploy/{guest.name}/deploy/{COMMIT}.0"
     files = [part(f"file {guest.name} 644 0:0 {path}", text) for path, text in wanted.files.items()]
@@ -103,21 +103,22 @@ def _running(guest: Guest) -> list[list[str]]:
         *credentials,
         part(f"machine {guest.name}", f"Unit={guest.unit}\nLeader=900"),
         part(f"root {guest.name}", f"{guest.directory}/{deployment}"),
-        part(f"system {guest.name}", "running"),
+        part(f"system {guest.name}", state),
+        *([part(f"failed {guest.name}", "nginx.service loaded failed")] if state == "degraded" else []),
     ]
 
 
-def running_answer(*guests: Guest) -> list[str]:
-    """Answer `Guests` as a host on which each of `guests` runs as it is wanted."""
+def running_answer(*guests: Guest, state: str = "running") -> list[str]:
+    """Answer `Guests` as a host on which each of `guests` runs as it is wanted, or is in `state`."""
     units = [unit_shown(guest, tuple(define(guest).files)[1:], running=True) for guest in guests]
-    parts = [lines for guest in guests for lines in _running(guest)]
+    parts = [lines for guest in guests for lines in _running(guest, state)]
     return answer(part("units", "\n\n".join(units)), *parts, part("machines", "[]"))
 
 
 NO_GUESTS = answer(part("units"), part("machines", "[]"))
 
 
-def host(guests: list[dict[str, Any]], facts: Mapping[type, list[str]], **data: object) -> dict[str, Any]:
+def host(guests: list[dict[str, Any]], facts: Mapping[type, Any], **data: object) -> dict[str, Any]:
     """Return a host's data: its guests, and what it answers to facts, each known by its whole script."""
     responses: dict[str, Any] = {fact().command().get_masked_value(): lines for fact, lines in facts.items()}
     # pyinfra's fake host runs nothing, and `exit 1` would succeed on it.
@@ -125,7 +126,7 @@ def host(guests: list[dict[str, Any]], facts: Mapping[type, list[str]], **data: 
     return {"guests": guests, "fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": responses, **data}
 
 
-def fresh(*guests: dict[str, Any], facts: Mapping[type, list[str]] | None = None) -> dict[str, Any]:
+def fresh(*guests: dict[str, Any], facts: Mapping[type, Any] | None = None) -> dict[str, Any]:
     """Return a host on which nothing was done yet, but for what `facts` answers."""
     return host(
         list(guests),
@@ -133,15 +134,15 @@ def fresh(*guests: dict[str, Any], facts: Mapping[type, list[str]] | None = None
     )
 
 
-def done(*guests: dict[str, Any]) -> dict[str, Any]:
-    """Return a host on which everything is as wanted."""
+def done(*guests: dict[str, Any], state: str = "running") -> dict[str, Any]:
+    """Return a host on which everything is as wanted, but for the `state` of its running guests."""
     wanted = [Guest.of(fields, "test") for fields in guests]
     return host(
         list(guests),
         {
             HostFacts: host_answer(**_FIT),
             Sysroots: sysroots_answer(*(guest.name for guest in wanted)),
-            Guests: running_answer(*wanted),
+            Guests: running_answer(*wanted, state=state),
         },
     )
 
@@ -186,7 +187,7 @@ def run(folder: Path, fleet: Mapping[str, dict[str, Any]], *options: str) -> Out
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     return Outcome(finished.returncode, finished.stdout, finished.stderr)

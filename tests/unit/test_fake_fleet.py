@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import pkgutil
+import re
 from importlib import import_module
 
 import pytest
@@ -23,6 +24,7 @@ OPERATIONS = [
     *(f"Host | {name}" for name in HOST_OPERATIONS),
     "Guests | Preflight",
     *(f"Guests | {name}" for name in GUEST_OPERATIONS),
+    "Guests | Verdict",
 ]
 CHANGED_ON_A_FRESH_HOST = {
     "Host | machines.target",
@@ -36,26 +38,59 @@ FOREIGN = answer(
     part(f"file web 644 0:0 {DROPIN}", "[Service]\nNice=5\n"),
     part("machines", "[]"),
 )
+SETTINGS = "/etc/systemd/nspawn/web.nspawn"
+FILE = answer(
+    part("units", unit_shown(Guest(name="web"), (), running=False)),
+    part(f"file web 644 0:0 {SETTINGS}", "[Exec]\n"),
+    part("machines", "[]"),
+)
+SMALL = "ext2/ext3\n/dev/vda4 200000 100000 100000 50% /var"
+DID_NOT_START = "guest web: it did not start"
+
+
+def starting(outcome: dict[str, object]) -> dict[str, object]:
+    """Return a fresh host on which the script that starts a guest ends like that."""
+    data = fresh(WEB)
+    data["fake_responses"] = {"up_to_date()": outcome, **data["fake_responses"]}
+    return data
+
+
 TROUBLED = {
     "garbled": fresh(WEB, facts={HostFacts: ["Welcome to this host!"]}),
     "unbooted": fresh(WEB, facts={HostFacts: host_answer(ostree_booted="no")}),
     "foreign": fresh(WEB, facts={Guests: FOREIGN}),
     "bare": fresh(WEB, facts={HostFacts: host_answer(commands="flock\nostree\nunshare")}),
+    "full": fresh(WEB, facts={HostFacts: host_answer(state_file_system=SMALL)}),
+    "file": fresh(WEB, facts={Guests: FILE}),
+    "degraded": done(WEB, state="degraded"),
+    # A host that went away in the middle: its commands fail and say nothing.
+    "lost": fresh(WEB, facts={Guests: {"success": False}}),
+    "dying": starting({"success": False, "stderr": DID_NOT_START}),
 }
+# What only a start can show is in no plan.
+PLANNED = {name: data for name, data in TROUBLED.items() if name != "dying"}
 SENTENCES = {
     "garbled": "the host could not be read (unexpected output: "
     "'Welcome to this host!'); mend that and run again",
     "unbooted": "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree",
     "foreign": f"guest web: {DROPIN} is a drop-in that is not ours: move it away, "
     "or give the guest another name",
+    "full": "/var/lib has 97 MiB left, and a new guest is made only with 256: free some, "
+    "or lower `free_mib` in the inventory's `nspawn_host`",
+    "file": f"guest web: {SETTINGS} is not ours: move it away, or give the guest another name",
+    "degraded": "guest web is degraded: nginx.service failed; "
+    "mend it in the guest, or set `on_degraded` to 'report'",
+    "lost": "the host's guests could not be read (the host gave no answer); mend that and run again",
     "bare": "there is no `machinectl` command: run `rpm-ostree install systemd-container` and reboot, "
     "or set `layer_packages` to True in the inventory's `nspawn_host` and run deploys/host.py",
 }
+HOSTS = 300
 FRESH = {f"fresh{number}": fresh(WEB) for number in range(8)}
-DONE = {f"done{number}": done(WEB) for number in range(8)}
+DONE = {f"done{number}": done(WEB) for number in range(HOSTS - len(FRESH) - len(TROUBLED))}
 # The troubled ones in the middle: what stops the fleet must not pass because it comes last.
 FLEET = {**FRESH, **TROUBLED, **DONE}
-FEW = {"fresh": fresh(WEB), **TROUBLED, "done": done(WEB)}
+FEW = {"fresh": fresh(WEB), **PLANNED, "done": done(WEB)}
+EARLY = {"bare", "full", "garbled", "unbooted"}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +109,34 @@ def test_where_everything_is_as_wanted_no_operation_changes_anything(tmp_path):
     totals = outcome.json["results"]["totals"]
     assert (totals["success"], totals["error"]) == (0, 0)
     assert totals["no_change"] == totals["hosts"] == len(OPERATIONS) + len(GUEST_OPERATIONS)
+
+
+@pytest.mark.parametrize("trouble", sorted(TROUBLED))
+def test_one_troubled_host_fails_and_the_other_is_done(tmp_path, trouble):
+    outcome = run(tmp_path, {"one": TROUBLED[trouble], "other": fresh(WEB)}, "-y", "--json")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.output
+    assert outcome.json["results"]["failed_hosts"] == ["one"]
+    done_there = {name for name, hosts in outcome.ended("success").items() if "other" in hosts}
+    assert done_there == CHANGED_ON_A_FRESH_HOST
+
+
+@pytest.mark.parametrize("trouble", sorted(TROUBLED))
+def test_a_troubled_host_alone_fails_without_a_traceback(tmp_path, trouble):
+    outcome = run(tmp_path, {"one": TROUBLED[trouble]}, "-y")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.output
+
+
+def test_one_troubled_guest_does_not_keep_the_others_from_being_tried(tmp_path):
+    guests = [{"name": "a"}, WEB, {"name": "z"}]
+    one = {**TROUBLED["file"], "guests": guests}
+    outcome = run(tmp_path, {"one": one, "other": done(WEB)}, "-y", "--json")
+    assert outcome.code == 1
+    assert outcome.json["results"]["failed_hosts"] == ["one"]
+    started = [line for line in outcome.said("one") if "start guest" in line]
+    assert [re.search(r"start guest (\w+)", line)[1] for line in started] == ["a", "z"]
+    assert outcome.ended("error")["Guests | Verdict"] == ["one"]
 
 
 def test_the_plan_of_a_fresh_host_lists_the_operations(planned):
@@ -103,16 +166,18 @@ def test_each_troubled_host_fails_where_its_trouble_is_met(executed):
         # pyinfra counts a failed host as an error of each later operation too.
         for name in failed:
             failed_at.setdefault(name, operation)
-    early = dict.fromkeys(("bare", "garbled", "unbooted"), "Host | Preflight")
-    assert failed_at == {**early, "foreign": "Guests | Stateroot"}
+    early = dict.fromkeys(EARLY, "Host | Preflight")
+    at_the_guest = dict.fromkeys(("file", "foreign", "lost"), "Guests | Stateroot")
+    assert failed_at == {**early, **at_the_guest, **dict.fromkeys(("degraded", "dying"), "Guests | Unit")}
 
 
 def test_after_a_refusal_nothing_more_is_done_on_that_host(executed):
     for kind in ("success", "no_change"):
         ended = executed.ended(kind)
         for name in OPERATIONS[1:]:
-            assert not {"bare", "garbled", "unbooted"} & set(ended[name]), name
-        assert "foreign" not in ended["Guests | Unit"]
+            assert not EARLY & set(ended[name]), name
+    for name in GUEST_OPERATIONS:
+        assert not {"file", "foreign", "lost"} & set(executed.ended("success")[f"Guests | {name}"]), name
 
 
 def test_a_plan_says_each_sentence_with_its_remedy_and_stops_nobody(tmp_path):
@@ -127,7 +192,7 @@ def test_a_plan_says_each_sentence_with_its_remedy_and_stops_nobody(tmp_path):
 
 def test_after_a_refusal_nothing_more_is_planned_on_that_host(planned):
     for name, hosts in planned.planned().items():
-        assert not {"bare", "garbled", "unbooted"} & set(hosts), name
+        assert not EARLY & set(hosts), name
     assert "foreign" in planned.planned()["Host | Inotify limits"]
     for name in GUEST_OPERATIONS:
         assert "foreign" not in planned.planned()[f"Guests | {name}"]
@@ -190,6 +255,6 @@ def test_no_parameter_of_an_operation_shadows_a_global_argument():
         for function in vars(import_module(module.name)).values()
         if getattr(function, "is_idempotent", None) is not None
     ]
-    assert len(found) >= 11
+    assert len(found) >= 12
     for function in found:
         assert not reserved & set(inspect.signature(function).parameters), function.__name__

@@ -12,7 +12,7 @@ from tests.unit.seen import NEW, UNIT, current, guest, running
 
 
 def action(plan: Plan) -> tuple[str, str]:
-    _, enablement, what, _ = plan.steps[0].arguments
+    _, enablement, what, *_ = plan.steps[0].arguments
     return enablement, what
 
 
@@ -65,10 +65,26 @@ def test_a_guest_that_is_not_up_yet_is_awaited(state: str):
     assert action(unit(guest(), {"web": seen})) == ("", "await")
 
 
-def test_a_degraded_guest_is_reported():
-    machine = Machine(system_state="degraded", failed_units=("nginx.service",))
-    plan = unit(guest(), {"web": replace(running(guest()), machine=machine)})
+DEGRADED = Machine(system_state="degraded", failed_units=("nginx.service",))
+
+
+def test_a_degraded_guest_is_refused():
+    plan = unit(guest(), {"web": replace(running(guest()), machine=DEGRADED)})
+    assert plan.refusals == (
+        "guest web is degraded: nginx.service failed; mend it in the guest, or set `on_degraded` to 'report'",
+    )
+
+
+def test_a_degraded_guest_is_only_reported_when_asked():
+    wanted = guest(on_degraded="report")
+    plan = unit(wanted, {"web": replace(running(wanted), machine=DEGRADED)})
     assert plan == Plan(notes=("guest web is degraded: nginx.service failed",))
+
+
+def test_a_degraded_guest_that_is_outdated_is_restarted():
+    plan = unit(guest(hostname="new"), {"web": replace(running(guest()), machine=DEGRADED)})
+    assert action(plan) == ("", "restart")
+    assert plan.notes == ("guest web is degraded: nginx.service failed",)
 
 
 def test_guests_that_could_not_be_read():
