@@ -28,7 +28,7 @@ check: $(VENV)/ready $(TYPES)
 	for script in facts/scripts/*.sh; do cat facts/scripts/parts.sh $$script | $(SHELLCHECK) || exit; done
 	for script in operations/scripts/*.sh; do \
 		cat operations/scripts/common.sh operations/scripts/beside.sh $$script | $(SHELLCHECK) || exit; done
-	$(SHELLCHECK) <tests/by_hand.sh
+	for script in tests/by_hand.sh tests/lab/hostile.sh; do $(SHELLCHECK) <$$script || exit; done
 
 lab:
 	@python3 -m tests.lab up

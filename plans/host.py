@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyinfra_nspawn.facts.host import Host
-    from pyinfra_nspawn.facts.ostree import HostSysroots
+    from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
     from pyinfra_nspawn.specs import Guest, HostSettings
 
 # 250 brought id-mapped binds (`--bind=...:idmap`); kernel 5.12 brought id-mapped mounts.
@@ -53,8 +53,27 @@ def preflight(
             *_versions(host),
             *_isolation(host),
             *(_space(settings, host) if missing else ()),
-        )
+        ),
+        notes=_pending(sysroots.host),
     )
+
+
+def _pending(host: Sysroot | Unreadable) -> tuple[str, ...]:
+    """Say when the host will boot a deployment to whose /etc nothing comes any more.
+
+    /etc is merged when a deployment is made; only that of a staged one is, when the host shuts down
+    (ostree-admin-deploy(1), `--stage`).
+    """
+    if isinstance(host, Unreadable) or not host.booted:
+        return ()
+    following = host.deployments[0]
+    if following.booted or following.staged or following.stateroot != host.booted.stateroot:
+        return ()
+    sentence = (
+        "the host boots another deployment next, whose /etc was made before this run: "
+        "run again once it is booted, to bring it what was changed in the meantime"
+    )
+    return (sentence,)
 
 
 def _booted(host: Host) -> Iterator[str]:

@@ -1,0 +1,120 @@
+"""A hostile root in a guest as it is by default: nothing of its host changes, whatever it does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.conftest import BOTH, succeed
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"
+OWN = "/var/lib/pyinfra-nspawn/web"
+VAR = f"{OWN}/ostree/deploy/web/var"
+NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+BOOTED = "ostree admin status | sed -n 's/^[*] host //p'"
+TREE = """
+cd /sysroot/ostree/deploy/host/deploy
+ours="! -path */etc/systemd/* ! -path */etc/sysctl.d*"
+set -f
+find . -type f $ours | sort | xargs -d '\\n' sha256sum | sha256sum
+find . $ours -printf '%p %y %m %U %G %l\\n' | sort | sha256sum
+cd /boot && find . -type f | sort | xargs sha256sum | sha256sum
+cat /proc/sys/kernel/core_pattern
+"""
+DIFFS = f"""
+booted=$({BOOTED})
+ostree diff --repo=/ostree/repo "${{booted%.*}}" "/sysroot/ostree/deploy/host/deploy/$booted" |
+    grep -v '    etc'
+"""
+GUEST_DIFF = f"""
+id=$(basename "$(readlink {OWN}/current)")
+ostree diff --repo={OWN}/ostree/repo "${{id%.*}}" {OWN}/current | grep -v '    etc'
+"""
+
+
+def tree(host: Host) -> str:
+    return host.succeed(TREE, timeout=120)
+
+
+def deviations(host: Host) -> tuple[str, str]:
+    """What differs between the deployments and their commits, /etc aside."""
+    return host.run(DIFFS, timeout=120).stdout, host.run(GUEST_DIFF, timeout=120).stdout
+
+
+@pytest.fixture(scope="module")
+def before(fresh: dict[str, Host]) -> dict[str, tuple[str, tuple[str, str]]]:
+    succeed(guests=[{"name": "web"}])
+    return {name: (tree(host), deviations(host)) for name, host in fresh.items()}
+
+
+@pytest.fixture(scope="module")
+def attacked(before: dict[str, object], fresh: dict[str, Host]) -> dict[str, str]:
+    assert set(before) == set(fresh)
+    script = Path(__file__).with_name("hostile.sh").read_text()
+    said = {}
+    for name, host in fresh.items():
+        devices = host.succeed("cat /sys/class/block/*/dev || :").split()
+        inside = shlex.join(["sh", "-c", script, "hostile", *devices])
+        said[name] = host.succeed(
+            f"systemd-run -M web --pipe --wait --quiet --collect {inside} 2>/dev/null", timeout=300
+        )
+    return said
+
+
+def test_no_attempt_succeeds(attacked: dict[str, str]):
+    assert attacked == dict.fromkeys(BOTH, "")
+
+
+@pytest.mark.usefixtures("attacked")
+def test_the_stores_are_whole(fresh: dict[str, Host]):
+    for host in fresh.values():
+        host.succeed("ostree fsck --quiet", timeout=120)
+        host.succeed(f"ostree fsck --quiet --repo={OWN}/ostree/repo", timeout=120)
+
+
+@pytest.mark.usefixtures("attacked")
+def test_the_hosts_tree_and_every_deployment_are_as_before(fresh: dict[str, Host], before):
+    for name, host in fresh.items():
+        assert (tree(host), deviations(host)) == before[name]
+
+
+@pytest.mark.usefixtures("attacked")
+def test_no_user_of_the_host_reaches_what_is_setuid_there(fresh: dict[str, Host]):
+    for host in fresh.values():
+        assert host.succeed(f"stat -c '%a %u' {VAR}/setuid-sh") == "4755 0\n"
+        leader = host.succeed("machinectl show web -p Leader --value").strip()
+        ways = (VAR, f"/sysroot/ostree/deploy/host{VAR}", f"/proc/{leader}/root/var")
+        for way in (*ways, "/run/pyinfra-nspawn/web/etc/../var", f"{OWN}/current/var"):
+            # A shell in between: setpriv(1) itself has its capabilities until it executes something.
+            said = host.fail(f"{NOBODY} sh -c 'exec {way}/setuid-sh -p -c id'")
+            assert "uid=" not in said, said
+        # The file is what it seems to be: who can reach it is root.
+        assert "euid=0" in host.succeed(
+            f"cp -a {VAR}/setuid-sh /var/tmp && {NOBODY} /var/tmp/setuid-sh -p -c id"
+        )
+        host.succeed("rm /var/tmp/setuid-sh")
+
+
+@pytest.mark.usefixtures("attacked")
+def test_the_next_run_writes_nothing_outside_the_guest(fresh: dict[str, Host], before):
+    """The guest left links where a run's keys, files and binds go; they lead to the host's /etc by name."""
+    guest = {
+        "name": "web",
+        "authorized_keys": [KEY],
+        "files": {"/etc/written": "hostile", "/root/.ssh/written": "hostile"},
+        "binds": [{"source": "/usr/share", "target": "/var/shared"}],
+        "on_degraded": "report",
+    }
+    succeed(guests=[guest])
+    for name, host in fresh.items():
+        assert tree(host) == before[name][0]
+        host.fail("test -e /etc/written || test -e /etc/authorized_keys")
+        host.fail("grep -rqs AAAAC3NzaC1lZDI1NTE5AAAAIJ /etc")
