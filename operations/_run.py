@@ -229,10 +229,13 @@ def command(step: Step) -> StringCommand:
         QuoteString(text),
         *(QuoteString(word) for word in (step.script, *step.arguments)),
         # pyinfra leaves an empty stdin open, and a script that reads it would wait for ever.
-        *(() if step.stdin else ("</dev/null",)),
-        _stdin=step.stdin,
+        *(() if step.stdin is not None else ("</dev/null",)),
+        _stdin="" if step.stdin is None else f"{step.stdin}{_END}\n",
     )
 
+
+# common.sh looks for it at the end of stdin, which ends early when the controller is killed.
+_END = "# end of what was sent"
 
 # Scripts that write below /sysroot, and make it writable in a mount namespace of their own.
 _BESIDE_THE_HOST = frozenset({"stateroot", "pull", "deploy"})

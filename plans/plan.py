@@ -18,7 +18,7 @@ class Step:
     + text: what it does, for the administrator
     + script: the name of the operations' script that does it
     + arguments: of the script; none may begin with `-`
-    + stdin: file contents, which must not appear on a command line
+    + stdin: lines that must not appear on a command line, file contents; None for a script that reads none
     + changes: the facts that must be read again after it, because a later plan rests on what it changed
     + guest: the one guest of which they must be read again; empty for all
     """
@@ -26,7 +26,7 @@ class Step:
     text: str
     script: str
     arguments: tuple[str, ...] = ()
-    stdin: str = ""
+    stdin: str | None = None
     changes: tuple[type[FactBase[Any]], ...] = field(kw_only=True)
     guest: str = field(default="", kw_only=True)
 

@@ -11,5 +11,16 @@ die() {
     exit 1
 }
 
+# What the controller sent, whole: the stdin of one that was killed ends early.
+received() {
+    sent=$(cat)
+    case $sent in
+    "$END" | *"
+$END") printf '%s' "${sent%"$END"}" ;;
+    *) die "the controller was cut off before it had sent everything: run again" ;;
+    esac
+}
+END='# end of what was sent'
+
 exec 9>/run/pyinfra-nspawn.lock
 flock -w 900 9 || die "another run has held /run/pyinfra-nspawn.lock for 15 minutes: end it, then run again"

@@ -8,7 +8,9 @@ chown 0:0 "$state/$name" "$state/$name/credentials"
 # A guest's root can leave a setuid-root file in its /var: no user of the host may come by it.
 chmod 0700 "$state/$name" "$state/$name/credentials"
 
+sent=$(received)
 while read -r mode path content; do
+    [ -n "$mode" ] || continue
     if [ "$mode" = - ]; then
         rm -f "$path"
         continue
@@ -26,6 +28,8 @@ while read -r mode path content; do
     chown 0:0 "$new"
     chmod "$mode" "$new"
     mv -fT "$new" "$path"
-done
+done <<EOF
+$sent
+EOF
 
 [ -z "$reload" ] || systemctl daemon-reload

@@ -1,0 +1,106 @@
+"""A controller that is killed after any of its remote commands: the next run makes all whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.bench import UNDO
+from tests.lab.conftest import BOTH, DEPLOYS, ROOT, Outcome, pyinfra, succeed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+INVENTORY = "inventories/lab.py"
+WEB = {"name": "web"}
+CHANGED = {"name": "web", "hostname": "changed", "credentials": {"token": "changed"}}
+# The text of every command of ours, at work or waiting for the lock, names the lock.
+NO_ORPHAN = "! pgrep -f '[p]yinfra-nspawn.lock'"
+LEFT = """
+find /var/lib/pyinfra-nspawn -maxdepth 2 -name '.*'
+find /etc/systemd /etc/sysctl.d -name '.*'
+find /var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy -mindepth 1 -maxdepth 1 -type d | tail -n +2
+cut -d' ' -f5 /proc/self/mountinfo | grep pyinfra-nspawn || :
+"""
+
+
+def killed_run(host: str, guest: dict[str, Any], count: int) -> bool:
+    """Run both deploys until so many commands were sent; tell whether it came so far."""
+    data = ("--data", f"guests={json.dumps([guest])}")
+    command = (sys.executable, "-m", "tests.lab.killed", str(count), "--limit", host, "-y", *data, INVENTORY)
+    done = subprocess.run([*command, *DEPLOYS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("killed") == (done.returncode < 0), done.stderr
+    return done.returncode < 0
+
+
+def run(host: str, guest: dict[str, Any]) -> Outcome:
+    return pyinfra("--limit", host, "-y", *DEPLOYS, inventory=INVENTORY, guests=[guest])
+
+
+def is_whole(host: Host, guest: dict[str, Any]) -> None:
+    """Expect the guest to run as it is wanted, on the one deployment of its commit, and nothing left over."""
+    assert host.succeed("systemctl -M web is-system-running") == "running\n"
+    inside = "systemd-run -M web --pipe --wait --quiet --collect hostname"
+    assert host.succeed(inside) == f"{guest.get('hostname', 'web')}\n"
+    status = host.succeed("ostree admin --sysroot=/var/lib/pyinfra-nspawn/web status")
+    assert len([line for line in status.splitlines() if " web " in line]) == 1, status
+    assert host.succeed(LEFT) == ""
+    assert host.succeed("systemctl show systemd-nspawn@web -p NeedDaemonReload --value") == "no\n"
+
+
+def trials(hosts: dict[str, Host], before: Callable[[Host], None], guest: dict[str, Any]) -> int:
+    """Kill a run after each of its commands in turn, on each host; return how many commands there were.
+
+    lab1 is run upon again at once, while the last command is still at work, and lab2 when it has ended.
+    """
+
+    def kill_each(host: Host) -> int:
+        for count in itertools.count(1):
+            before(host)
+            if not killed_run(host.name, guest, count):
+                return count - 1
+            if host.name == "lab2":
+                host.wait_until_succeeds(NO_ORPHAN)
+            outcome = run(host.name, guest)
+            assert outcome.code == 0, f"{host.name}, killed after command {count}: {outcome.stderr}"
+            is_whole(host, guest)
+        raise AssertionError
+
+    with ThreadPoolExecutor() as pool:
+        return min(pool.map(kill_each, hosts.values()))
+
+
+def test_a_first_run_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
+    def before(host: Host) -> None:
+        host.run(UNDO)
+
+    assert trials(fresh, before, WEB) > 10
+
+
+def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
+    def before(host: Host) -> None:
+        assert run(host.name, WEB).code == 0
+
+    assert trials(fresh, before, CHANGED) > 4
+
+
+def test_two_controllers_at_once_are_as_good_as_one(fresh: dict[str, Host]):
+    for host in fresh.values():
+        host.run(UNDO)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(run, name, WEB) for name in (*BOTH, *BOTH)]
+    for outcome in [pending.result() for pending in runs]:
+        assert outcome.code == 0, outcome.stderr
+    for host in fresh.values():
+        is_whole(host, WEB)
+    assert succeed(guests=[WEB]).json["results"]["totals"]["success"] == 0
