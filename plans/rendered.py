@@ -66,8 +66,8 @@ def _credentials(guest: Guest) -> dict[str, str]:
     credentials = {name: value.get_secret_value() for name, value in guest.credentials.items()}
     lines = [*_root_login(guest), *_files(guest)]
     if lines:
-        extra = credentials.get("tmpfiles.extra", "")
-        credentials["tmpfiles.extra"] = "\n".join([*extra.splitlines(), *lines, ""])
+        extra = credentials.get("tmpfiles.extra", "").removesuffix("\n")
+        credentials["tmpfiles.extra"] = "\n".join([*([extra] if extra else []), *lines, ""])
     return credentials
 
 

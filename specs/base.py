@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
 
 MANAGED = "# Managed by pyinfra-nspawn"
 """The line that every file of ours carries; a file in our place without it is somebody else's."""
@@ -41,9 +41,13 @@ class Spec(BaseModel):
 def _in_words(error: ValidationError) -> str:
     """Put a validation error into one line; never the value itself, it may be a secret."""
     return "; ".join(
-        f"{'.'.join(map(str, detail['loc']))}: {_message(detail['type'], detail['msg'])}".lstrip(": ")
+        f"{'.'.join(map(_printable, detail['loc']))}: {_message(detail['type'], detail['msg'])}".lstrip(": ")
         for detail in error.errors(include_input=False, include_url=False)
     )
+
+
+def _printable(name: object) -> str:
+    return str(name) if str(name).isprintable() else ascii(name)
 
 
 def _message(kind: str, message: str) -> str:
@@ -52,10 +56,28 @@ def _message(kind: str, message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
+# Surrogates cannot be written; a line with one of Unicode's noncharacters is passed over by systemd.
+_NO_CHARACTERS = {
+    *range(0xD800, 0xE000),
+    *range(0xFDD0, 0xFDF0),
+    *(plane + last for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)),
+}
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < ord(" ") or character == "\x7f" for character in text):
         raise ValueError("must not hold a newline or another control character")
+    if not _NO_CHARACTERS.isdisjoint(map(ord, text)):
+        raise ValueError("must not hold what is no character in UTF-8")
     return text
+
+
+def _writable(secret: SecretStr) -> SecretStr:
+    try:
+        secret.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not hold what is no character in UTF-8") from None
+    return secret
 
 
 # Unit files, .nspawn files and tmpfiles.d each quote a path's other characters in a way of their own.
@@ -71,4 +93,5 @@ def _absolute(text: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(_one_line)]
+Secret = Annotated[SecretStr, AfterValidator(_writable)]
 Path = Annotated[str, AfterValidator(_absolute)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from pyinfra_nspawn.specs.base import Line, Path, Spec
+from pyinfra_nspawn.specs.base import Line, Path, Secret, Spec
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY
 from pyinfra_nspawn.specs.source import Source, SourceText
 
@@ -108,7 +108,7 @@ class File(Spec):
     + user, group: its owner in the guest; root by default
     """
 
-    content: SecretStr
+    content: Secret
     mode: FileMode = "0644"
     user: UserName = "root"
     group: UserName = "root"
@@ -174,7 +174,7 @@ class Guest(Spec):
     authorized_keys: Annotated[tuple[AuthorizedKey, ...], Lines] = ()
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
     files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
-    credentials: dict[CredentialId, SecretStr] = Field(default={})
+    credentials: dict[CredentialId, Secret] = Field(default={})
 
     @property
     def unit(self) -> str:

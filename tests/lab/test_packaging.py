@@ -149,7 +149,7 @@ def test_an_installed_deploy_by_its_path(venv: Path, elsewhere: Path):
     (path,) = venv.glob(f"lib/python*/site-packages/{PACKAGE}/deploys/guest.py")
     outcome = command(venv / "bin" / "pyinfra", "-y", "--json", "mine.py", path, cwd=elsewhere)
     done_on_both(outcome)
-    assert len(outcome.hosts("no_change")) == 7
+    assert len(outcome.hosts("no_change")) == 8
 
 
 def test_without_the_package_there_is_nothing_to_import(uninstalled: Path, elsewhere: Path):
@@ -162,6 +162,6 @@ def test_without_the_package_there_is_nothing_to_import(uninstalled: Path, elsew
 def test_a_deploy_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Path):
     words = ("--dry", "--json", "inventories/lab.py", "deploys/guest.py")
     outcome = succeed(uninstalled / "bin" / "pyinfra", *words, cwd=clone)
-    assert len(outcome.json["plan"]) == 7
+    assert len(outcome.json["plan"]) == 8
     for name in BOTH:
         assert "Ready: deploys/guest.py" in outcome.lines(name)
