@@ -7,6 +7,7 @@ from typing import TypeVar
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
+from pyinfra_nspawn.plans.stagger import staggered
 from pyinfra_nspawn.specs import Guest, Guests, HostSettings
 from pyinfra_nspawn.specs.base import InvalidSpecError, Spec
 
@@ -16,9 +17,12 @@ S = TypeVar("S", bound=Spec)
 def guests_of_host() -> tuple[Guest, ...]:
     """Return the guests in the current host's data key `guests`; none where there is no such key.
 
+    Each knows those that it waits for when the host starts.
+
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
-    return _read(Guests, {"guests": host.data.get("guests") or ()}).guests
+    guests = _read(Guests, {"guests": host.data.get("guests") or ()}).guests
+    return staggered(guests, settings_of_host().starts_at_once)
 
 
 def settings_of_host() -> HostSettings:

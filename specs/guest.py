@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import re
 from typing import Annotated, Literal
 
@@ -134,6 +135,7 @@ class Guest(Spec):
     + isolation: `private-users`: guest root is no root on the host
     + network: `veth`: a plain pair of interfaces, `host0` in the guest
     + autostart: start with the host
+    + after: guests of the same host that are up before this one starts with the host
     + state: `running` or `stopped`
     + restart: what the unit does when the guest ends by itself (systemd.service(5), `Restart=`)
     + on_change: what happens to a running guest whose definition changed: `restart` or `report`
@@ -159,6 +161,7 @@ class Guest(Spec):
     isolation: Literal["private-users"] = "private-users"
     network: Literal["veth"] = "veth"
     autostart: bool = True
+    after: Annotated[tuple[MachineName, ...], Lines] = ()
     state: Literal["running", "stopped"] = "running"
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
@@ -218,7 +221,7 @@ class Guest(Spec):
 
 
 class Guests(Spec):
-    """All guests of one host; no two of the same name."""
+    """All guests of one host: no two of the same name, none that waits for itself."""
 
     guests: Annotated[tuple[Guest, ...], Lines] = ()
 
@@ -228,4 +231,16 @@ class Guests(Spec):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"more than one guest is called {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_start(self) -> Guests:
+        after = {guest.name: guest.after for guest in self.guests}
+        unknown = sorted({name for names in after.values() for name in names} - set(after))
+        if unknown:
+            raise ValueError(f"after: no guest of this host is called {', '.join(unknown)}")
+        try:
+            graphlib.TopologicalSorter(after).prepare()
+        except graphlib.CycleError as error:
+            raise ValueError(f"after: each waits for the next: {', '.join(error.args[1])}") from None
         return self

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from pyinfra_nspawn.specs.base import Spec
 
 STATE_DIRECTORY = "/var/lib/pyinfra-nspawn"
@@ -17,11 +19,13 @@ class HostSettings(Spec):
       takes a reboot, and on bootc hosts layered packages block updates.
     + selinux: `permissive` or `enforcing`, now and across reboots; None leaves SELinux as it is
     + free_mib: MiB that must be free below /var before a guest is made; 256 by default
+    + starts_at_once: how many guests start side by side when the host starts; 4 by default
     """
 
     layer_packages: bool = False
     selinux: Literal["permissive", "enforcing"] | None = None
     free_mib: int = 256
+    starts_at_once: int = Field(default=4, gt=0)
 
 
 def inotify_instances(guests: int) -> int:

@@ -82,7 +82,7 @@ def pyinfra(*arguments: str, inventory: str = "inventories/lab.py", **data: obje
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

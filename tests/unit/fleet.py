@@ -14,7 +14,8 @@ from pyinfra_nspawn.facts.host import HostFacts
 from pyinfra_nspawn.facts.nspawn import Guests
 from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.rendered import define
-from pyinfra_nspawn.specs import Guest
+from pyinfra_nspawn.plans.stagger import staggered
+from pyinfra_nspawn.specs import Guest, HostSettings
 from tests.unit.answers import answer, part
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def fresh(*guests: dict[str, Any], facts: Mapping[type, Any] | None = None) -> d
 
 def done(*guests: dict[str, Any], state: str = "running") -> dict[str, Any]:
     """Return a host on which everything is as wanted, but for the `state` of its running guests."""
-    wanted = [Guest.of(fields, "test") for fields in guests]
+    wanted = staggered([Guest.of(fields, "test") for fields in guests], HostSettings().starts_at_once)
     return host(
         list(guests),
         {

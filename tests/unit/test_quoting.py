@@ -138,6 +138,7 @@ FIELDS = {
         "isolation": lambda of: of(st.just("private-users")),
         "network": lambda of: of(st.just("veth")),
         "autostart": lambda of: of(st.booleans()),
+        "after": lambda of: some(of(NAME)),
         "state": lambda of: of(st.sampled_from(["running", "stopped"])),
         "restart": lambda of: of(st.sampled_from(["always", "on-failure", "no"])),
         "on_change": lambda of: of(st.sampled_from(["restart", "report"])),
@@ -181,6 +182,7 @@ FIELDS = {
         "layer_packages": lambda of: of(st.booleans()),
         "selinux": lambda of: of(st.sampled_from(["permissive", "enforcing", None])),
         "free_mib": lambda of: of(NUMBER),
+        "starts_at_once": lambda of: of(NUMBER),
     },
 }
 
@@ -312,7 +314,9 @@ def to_limit(wanted: Guest) -> list:
         "CPUQuota": wanted.limits.cpu_quota,
         "TasksMax": wanted.limits.tasks_max,
     }
-    return [("Service", [(key, str(value)) for key, value in limits.items() if value])]
+    after = [("After", f"systemd-nspawn@{name}.service") for name in wanted.after]
+    service = [(key, str(value)) for key, value in limits.items() if value]
+    return [*([("Unit", after)] if after else []), ("Service", service)]
 
 
 def said_to_contain(wanted: Guest) -> list:

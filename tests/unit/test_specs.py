@@ -111,6 +111,19 @@ def test_two_guests_of_one_name():
         Guests.of({"guests": [{"name": name} for name in "abcab"]}, "host1")
 
 
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"a": ["b"]}, "after: no guest of this host is called b"),
+        ({"a": ["a"]}, "after: each waits for the next: a, a"),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, "after: each waits for the next: "),
+    ],
+)
+def test_guests_that_could_never_start(after: dict[str, list[str]], words: str):
+    with pytest.raises(InvalidSpecError, match=f"^host1: {words}"):
+        Guests.of({"guests": [{"name": name, "after": names} for name, names in after.items()]}, "host1")
+
+
 def test_secrets_show_nowhere():
     guest = Guest.of(
         {"name": "web", "credentials": {"token": "hunter2"}, "files": {"/etc/token": "hunter2"}}, "here"
