@@ -34,7 +34,7 @@ class Host(Record):
     + ostree_version: as ostree prints it; empty without ostree
     + cgroup_version: 2 for the unified hierarchy, else 1
     + sysroot_read_only: whether /sysroot is mounted read-only
-    + state_file_system: type of the file system below /var/lib, as `stat -f` names it
+    + state_file_system: type of the file system that guests lie on, as `stat -f` names it
     + free_bytes: what that file system has left
     + max_user_namespaces: 0 where user namespaces are forbidden
     + inotify_instances: the limit in force (fs.inotify.max_user_instances)

@@ -202,11 +202,16 @@ class _Script(StringCommand):
     """A command whose lines `note: ...` are told: by default pyinfra shows nothing that succeeds."""
 
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> Any:  # noqa: ANN401
-        """Run it, and tell its notes."""
+        """Run it, and tell its notes; a script that fails says why, unless it was cut off."""
         status, output = super().execute(state, host, connector_arguments)
+        if not status and not output.stderr_lines:
+            tell((_LOST,))
         marked = (line for line in output.stdout_lines if line.startswith("note: "))
         tell(tuple(line.removeprefix("note: ") for line in marked))
         return status, output
+
+
+_LOST = "no answer: the host was lost, or the command was killed; see that the host is up, then run again"
 
 
 def command(step: Step) -> StringCommand:

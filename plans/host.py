@@ -11,7 +11,7 @@ from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.files import render
 from pyinfra_nspawn.plans.plan import FileDiff, Plan, Step, refusal
 from pyinfra_nspawn.specs.base import MANAGED
-from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
+from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE, inotify_instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,16 +46,16 @@ def preflight(
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
     missing = [guest for guest in guests if guest.name not in sysroots.guests]
-    return Plan(
-        refusals=(
-            *_booted(host),
-            *_installed(settings, host, layering=layering),
-            *_versions(host),
-            *_isolation(host),
-            *(_space(settings, host) if missing else ()),
-        ),
-        notes=_pending(sysroots.host),
+    refusals = (
+        *_booted(host),
+        *_installed(settings, host, layering=layering),
+        *_versions(host),
+        *_isolation(host),
+        *(_space(settings, host) if missing else ()),
     )
+    if isinstance(sysroots.host, Unreadable) and not refusals:
+        return refusal("the host's OSTree sysroot", sysroots.host)
+    return Plan(refusals=refusals, notes=_pending(sysroots.host))
 
 
 def _pending(host: Sysroot | Unreadable) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _isolation(host: Host) -> Iterator[str]:
         yield "user namespaces are forbidden: set the sysctl user.max_user_namespaces above 0"
     if host.state_file_system not in IDMAPPED_FILE_SYSTEMS:
         yield (
-            f"/var/lib lies on {host.state_file_system}, which cannot be mounted id-mapped: "
+            f"{STATE_DIRECTORY} lies on {host.state_file_system}, which cannot be mounted id-mapped: "
             f"put it on one of {', '.join(IDMAPPED_FILE_SYSTEMS)}"
         )
 
@@ -120,7 +120,8 @@ def _space(settings: HostSettings, host: Host) -> Iterator[str]:
     free_mib = host.free_bytes // 2**20
     if free_mib < settings.free_mib:
         yield (
-            f"/var/lib has {free_mib} MiB left, and a new guest is made only with {settings.free_mib}: "
+            f"{STATE_DIRECTORY} has {free_mib} MiB left, "
+            f"and a new guest is made only with {settings.free_mib}: "
             "free some, or lower `free_mib` in the inventory's `nspawn_host`"
         )
 

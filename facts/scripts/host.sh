@@ -29,9 +29,12 @@ sysroot_options() {
     echo "${found-}"
 }
 
+# Which may be a file system of its own.
 state_file_system() {
-    stat -fc %T /var/lib
-    df -Pk /var/lib | tail -n 1
+    path=/var/lib/pyinfra-nspawn
+    [ -e "$path" ] || path=/var/lib
+    stat -fc %T "$path"
+    df -Pk "$path" | tail -n 1
 }
 
 value user "$(id -u)"

@@ -7,9 +7,20 @@ export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 state=/var/lib/pyinfra-nspawn
 
 die() {
+    trap - EXIT
     printf '%s\n' "$*" >&2
     exit 1
 }
+
+# A command that fails on a full disk does not say what to do about it.
+ended() {
+    code=$?
+    used=$([ "$code" = 0 ] || df -P "$state" 2>/dev/null | sed -n '$s/.* \([0-9]*\)% .*/\1/p')
+    [ "${used:-0}" -lt 95 ] ||
+        printf '%s\n' "the file system of $state is full ($used% used): free some of it, then run again" >&2
+    exit "$code"
+}
+trap ended EXIT
 
 # What the controller sent, whole: the stdin of one that was killed ends early.
 received() {

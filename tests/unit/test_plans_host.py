@@ -37,8 +37,8 @@ def test_a_fit_host():
         ({"kernel": "5.10.0-8"}, "kernel is 5.10.0-8", "update the host"),
         ({"cgroup_version": 1}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
         ({"max_user_namespaces": 0}, "user namespaces are forbidden", "user.max_user_namespaces"),
-        ({"state_file_system": "zfs"}, "/var/lib lies on zfs", "put it on one of btrfs"),
-        ({"free_bytes": 2**20}, "/var/lib has 1 MiB left", "free some"),
+        ({"state_file_system": "zfs"}, "/var/lib/pyinfra-nspawn lies on zfs", "put it on one of btrfs"),
+        ({"free_bytes": 2**20}, "/var/lib/pyinfra-nspawn has 1 MiB left", "free some"),
     ],
 )
 def test_an_unmet_precondition_and_its_remedy(changed, sentence: str, remedy: str):
