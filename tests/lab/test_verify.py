@@ -22,6 +22,9 @@ PYTEST = (sys.executable, "-m", "pytest", "tests/verify", "--color=no", "-p", "n
 UNIT = "systemd-nspawn@web.service"
 OWN = "/var/lib/pyinfra-nspawn/web"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
+SETTINGS = "/etc/systemd/nspawn/web.nspawn"
+PARTIAL = f"{OWN}/ostree/repo/state/$(basename $(readlink {OWN}/current) | cut -d. -f1).commitpartial"
+INSIDE = "systemd-run --machine=web --wait --quiet"
 LIMIT = "/proc/sys/fs/inotify/max_user_instances"
 RICH = """
 guest = {
@@ -151,6 +154,73 @@ FAULTS = [
         f"sed -i 's/^\\(Environment=PYINFRA_NSPAWN_DEFINITION=\\).*/\\1edited/' {DROPINS}/50-ostree.conf;"
         "systemctl daemon-reload",
         f"cp /run/saved {DROPINS}/50-ostree.conf; systemctl daemon-reload",
+    ),
+    Fault(
+        "test_our_sysctl_file_is_ours[lab1]",
+        "to be 0644 root:root, found 0666 root:root",
+        "chmod 0666 /etc/sysctl.d/60-pyinfra-nspawn.conf",
+        "chmod 0644 /etc/sysctl.d/60-pyinfra-nspawn.conf",
+    ),
+    Fault(
+        "test_no_user_of_the_host_can_reach_the_guests[lab1]",
+        "to be 0700 root:root, found 0711 root:root",
+        "chmod 0711 /var/lib/pyinfra-nspawn",
+        "chmod 0700 /var/lib/pyinfra-nspawn",
+    ),
+    Fault(
+        "test_the_current_commit_is_in_the_guests_repository[lab1-web]",
+        ".commitpartial to be nothing, found 0644 root:root",
+        f"touch {PARTIAL}",
+        f"rm {PARTIAL}",
+    ),
+    Fault(
+        "test_the_guests_files_are_ours[lab1-web]",
+        "to be # Managed by pyinfra-nspawn",
+        f"cp {SETTINGS} /run/saved; sed -i 1d {SETTINGS}",
+        f"cp /run/saved {SETTINGS}",
+    ),
+    Fault(
+        "test_the_guests_files_are_roots[lab1-web]",
+        "to be 0644 root:root, found 0664 root:root",
+        f"chmod 0664 {SETTINGS}",
+        f"chmod 0644 {SETTINGS}",
+    ),
+    Fault(
+        "test_systemd_has_loaded_the_guests_files[lab1-web]",
+        "NeedDaemonReload of systemd-nspawn@web.service to be no, found yes",
+        f"touch {DROPINS}/60-limits.conf",
+        "systemctl daemon-reload",
+    ),
+    Fault(
+        "test_the_guests_credentials_are_on_the_host[lab1-web]",
+        "the names of the credentials to be",
+        f"install -m 0600 /dev/null {OWN}/credentials/stray",
+        f"rm {OWN}/credentials/stray",
+    ),
+    Fault(
+        "test_the_guest_is_restarted_as_wanted[lab1-web]",
+        "to be always, found no",
+        f"cp {DROPINS}/60-limits.conf /run/saved;"
+        f"sed -i s/^Restart=.*/Restart=no/ {DROPINS}/60-limits.conf; systemctl daemon-reload",
+        f"cp /run/saved {DROPINS}/60-limits.conf; systemctl daemon-reload",
+    ),
+    Fault(
+        "test_the_guest_says_that_it_is_running[lab1-web]",
+        "to be running, found degraded: sick.service failed",
+        f"{INSIDE} --unit=sick false || :",
+        "systemctl -M web reset-failed sick.service",
+    ),
+    Fault(
+        "test_the_guest_has_its_hostname[lab1-web]",
+        "its hostname to be web, found other",
+        f"{INSIDE} --collect hostname other",
+        f"{INSIDE} --collect hostname web",
+    ),
+    Fault(
+        "test_the_guest_lets_its_keys_in[lab1-web]",
+        "authorized_keys to be 600 root:root, found 644 root:root",
+        f"{INSIDE} --collect chmod 0644 /root/.ssh/authorized_keys",
+        f"{INSIDE} --collect chmod 0600 /root/.ssh/authorized_keys",
     ),
 ]
 
