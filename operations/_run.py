@@ -204,7 +204,7 @@ class _Script(StringCommand):
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> Any:  # noqa: ANN401
         """Run it, and tell its notes; a script that fails says why, unless it was cut off."""
         status, output = super().execute(state, host, connector_arguments)
-        if not status and not output.stderr_lines:
+        if not status and output.stderr_lines[-1:] in ([], ["Killed"]):  # as a shell says of a child
             tell((_LOST,))
         marked = (line for line in output.stdout_lines if line.startswith("note: "))
         tell(tuple(line.removeprefix("note: ") for line in marked))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.bench import UNDO
-from tests.lab.conftest import BOTH, DEPLOYS, ROOT, Outcome, pyinfra, succeed
+from tests.lab.conftest import BOTH, DEPLOYS, ROOT, Outcome, deploy, pyinfra, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,46 @@ def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host])
         assert run(host.name, WEB).code == 0
 
     assert trials(fresh, before, CHANGED) > 4
+
+
+# Stands before a tool on the host: it lets it begin, and then ends it and the script that called it.
+CUT_OFF = """
+mkdir /var/tmp/cut
+cp /usr/bin/TOOL /var/tmp/cut/TOOL
+cat >/var/tmp/cut/before <<'EOF'
+#!/bin/sh
+case " $* " in
+*" VERB "*) timeout --signal=KILL SECONDS /var/tmp/cut/TOOL "$@"; kill -KILL $PPID ;;
+*) exec /var/tmp/cut/TOOL "$@" ;;
+esac
+EOF
+chmod 755 /var/tmp/cut/before
+mount --bind /var/tmp/cut/before /usr/bin/TOOL
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "verb", "seconds"),
+    [("ostree", "deploy", "0.01"), ("ostree", "deploy", "0.04"), ("ostree", "deploy", "9")]
+    + [("systemctl", "start", "0.01"), ("systemctl", "start", "0.2")],
+)
+def test_a_host_on_which_deploy_or_start_is_killed_is_made_whole(
+    fresh: dict[str, Host], tool: str, verb: str, seconds: str
+):
+    for host in fresh.values():
+        host.run(UNDO)
+        host.succeed(CUT_OFF.replace("TOOL", tool).replace("VERB", verb).replace("SECONDS", seconds))
+    try:
+        outcome = deploy("-y", guests=[WEB])
+    finally:
+        for host in fresh.values():
+            host.succeed(f"umount /usr/bin/{tool}; rm -r /var/tmp/cut")
+    assert outcome.code == 1
+    for name in BOTH:
+        assert any("the command was killed" in line for line in outcome.lines(name)), outcome.stderr
+    succeed(guests=[WEB])
+    for host in fresh.values():
+        is_whole(host, WEB)
 
 
 def test_two_controllers_at_once_are_as_good_as_one(fresh: dict[str, Host]):
