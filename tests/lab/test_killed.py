@@ -112,8 +112,10 @@ mount --bind /var/tmp/cut/before /usr/bin/TOOL
 
 @pytest.mark.parametrize(
     ("tool", "verb", "seconds"),
-    [("ostree", "deploy", "0.01"), ("ostree", "deploy", "0.04"), ("ostree", "deploy", "9")]
-    + [("systemctl", "start", "0.01"), ("systemctl", "start", "0.2")],
+    [
+        *(("ostree", "deploy", seconds) for seconds in ("0.01", "0.04", "9")),
+        *(("systemctl", "start", seconds) for seconds in ("0.01", "0.2")),
+    ],
 )
 def test_a_host_on_which_deploy_or_start_is_killed_is_made_whole(
     fresh: dict[str, Host], tool: str, verb: str, seconds: str
