@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import threading
+import json
+import subprocess
+import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.lab.conftest import ROOT, deploy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.lab import Host
 
@@ -41,27 +43,30 @@ def told(text: str) -> list[str]:
     return [form for form in FORMS if form in text]
 
 
+# A process of its own: where pyinfra is imported every thread is a greenlet, which must give way.
+LOOK = """
+import json, pathlib, select, sys
+found = set()
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.add(path.read_bytes().decode(errors="replace"))
+        except OSError:
+            continue  # it has ended
+print(json.dumps(sorted(found)))
+"""
+
+
 @contextmanager
-def command_lines() -> Iterator[set[str]]:
+def command_lines() -> Iterator[list[str]]:
     """Collect all command lines of this machine while the block runs, the hosts of the lab among them."""
-    found: set[str] = set()
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    found.add(path.read_bytes().decode(errors="replace"))
-                except OSError:
-                    continue  # it has ended
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        thread.join()
+    found: list[str] = []
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LOOK], stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            yield found
+        finally:
+            found += json.loads(process.communicate()[0])
 
 
 def inventory(folder: Path, text: str) -> str:
