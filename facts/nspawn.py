@@ -188,7 +188,7 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
 
 def _machine(listed: dict[str, str], parts: dict[str, Part]) -> Machine:
     shown = dict(line.split("=", 1) for line in parts["machine"].lines if "=" in line)
-    root = parts.get("root")
+    etc = parts.get("etc")
     system = parts.get("system")
     failed = parts.get("failed")
     return Machine(
@@ -199,8 +199,13 @@ def _machine(listed: dict[str, str], parts: dict[str, Part]) -> Machine:
         addresses=tuple((listed.get("addresses") or "").split()),
         system_state=system.lines[-1] if system and system.lines else "",
         failed_units=tuple(line.split()[0] for line in failed.lines) if failed else (),
-        deployment=root.text.rsplit("/", 1)[-1] or None if root and root.code == 0 else None,
+        deployment=_deployment(etc.text) if etc and etc.code == 0 else None,
     )
+
+
+def _deployment(etc: str) -> str | None:
+    """Return the name of the directory that an /etc lies in."""
+    return etc.removesuffix("/etc").rpartition("/")[2] or None
 
 
 class Guests(FactBase[dict[str, GuestSeen] | Unreadable]):

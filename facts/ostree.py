@@ -306,8 +306,9 @@ class Sysroots(FactBase[HostSysroots | Unreadable]):
         """Return `before`, with the sysroot of the guest `only` as it is `now`."""
         if isinstance(before, Unreadable) or isinstance(now, Unreadable):
             return now
+        others = {name: sysroot for name, sysroot in before.guests.items() if name != only}
         own = {name: sysroot for name, sysroot in now.guests.items() if name == only}
-        return replace(before, guests={**before.guests, **own})
+        return replace(before, guests={**others, **own})
 
 
 class Commit(FactBase[str | Unreadable]):

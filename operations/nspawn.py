@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.facts.nspawn import Guests
+from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.operations._run import carry_out, fail_for_troubled_guests, seen
 from pyinfra_nspawn.plans.definition import definition as plan_definition
+from pyinfra_nspawn.plans.removal import removal as plan_removal
 from pyinfra_nspawn.plans.unit import unit as plan_unit
 
 if TYPE_CHECKING:
@@ -40,6 +42,19 @@ def unit(guest: Guest) -> Commands:
     fails after `start_timeout_seconds`, and when the guest is `degraded`, unless `on_degraded: report`.
     """
     yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted", guest.name)
+
+
+@operation()
+def absent(guest: Guest) -> Commands:
+    """Have the guest's unit stopped and disabled, and its files, credentials and deployments removed.
+
+    + guest: the guest
+
+    With the deployments goes its /etc. Its /var is kept, and is there again for a later guest of that
+    name, unless `purge` is true. Anything that is not ours is left, or refused where it is in the way.
+    """
+    plan = plan_removal(guest, seen(Sysroots), seen(Guests))
+    yield from carry_out(plan, "the guest is absent", guest.name)
 
 
 @operation()

@@ -45,12 +45,13 @@ def preflight(
         return refusal("the host", host)
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
-    missing = [guest for guest in guests if guest.name not in sysroots.guests]
+    missing = [guest for guest in guests if guest.state != "absent" and guest.name not in sysroots.guests]
+    private = [guest for guest in guests if guest.isolation == "private-users"]
     refusals = (
         *_booted(host),
         *_installed(settings, host, layering=layering),
         *_versions(host),
-        *_isolation(host),
+        *(_user_namespaces(host) if private or not guests else ()),
         *(_space(settings, host) if missing else ()),
     )
     if isinstance(sysroots.host, Unreadable) and not refusals:
@@ -106,7 +107,7 @@ def _versions(host: Host) -> Iterator[str]:
         yield "cgroup v1 is in use: boot the host with `systemd.unified_cgroup_hierarchy=1`"
 
 
-def _isolation(host: Host) -> Iterator[str]:
+def _user_namespaces(host: Host) -> Iterator[str]:
     if host.max_user_namespaces == 0:
         yield "user namespaces are forbidden: set the sysctl user.max_user_namespaces above 0"
     if host.state_file_system not in IDMAPPED_FILE_SYSTEMS:
@@ -170,7 +171,7 @@ def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
         return refusal("the host", host)
     if host.sysctl_file is not None and MANAGED not in host.sysctl_file.splitlines():
         return Plan(refusals=(f"{SYSCTL_FILE} is not ours: move it away, then run again",))
-    needed = inotify_instances(len(guests))
+    needed = inotify_instances(sum(guest.state != "absent" for guest in guests))
     match = re.search(r"(?m)^fs\.inotify\.max_user_instances *= *(\d+)$", host.sysctl_file or "")
     configured = int(match[1]) if match else 0
     if min(configured, host.inotify_instances) >= needed:

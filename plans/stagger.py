@@ -27,7 +27,7 @@ def staggered(guests: Sequence[Guest], at_once: int) -> tuple[Guest, ...]:
     for guest in in_order(guests):
         lane = zlib.crc32(guest.name.encode()) % at_once
         before = last.get(lane)
-        if guest.autostart:
+        if guest.autostart and guest.state != "absent":
             last[lane] = guest.name
             if before and before not in guest.after:
                 guest = guest.model_copy(update={"after": (*guest.after, before)})  # noqa: PLW2901

@@ -59,7 +59,7 @@ AuthorizedKey = Annotated[
     ),
 ]
 
-# Trees in which an id-mapped write is a write to the host itself.
+# Trees in which root's write is a write to the host itself.
 _HOST_TREES = ("/", "/boot", "/dev", "/etc", "/ostree", "/proc", "/run", "/sys", "/sysroot", "/usr")
 
 
@@ -80,10 +80,14 @@ class Bind(Spec):
     read_only: bool = True
     idmap: bool = False
 
+    @property
+    def is_of_the_host(self) -> bool:
+        """Whether a write to it is a write to the host itself."""
+        return "/" + self.source.strip("/").split("/")[0] in _HOST_TREES
+
     @model_validator(mode="after")
     def _spare_the_host(self) -> Bind:
-        top = "/" + self.source.strip("/").split("/")[0]
-        if self.idmap and top in _HOST_TREES:
+        if self.idmap and self.is_of_the_host:
             raise ValueError(f"an id-mapped bind of {self.source} would give guest root the host's")
         return self
 
@@ -132,11 +136,14 @@ class Guest(Spec):
     + name: machine name and stateroot
     + source: `host`, a commit, `REF` or `REMOTE:REF`; see `Source`
     + sysroot: `private`: an OSTree sysroot of its own below /var/lib/pyinfra-nspawn
-    + isolation: `private-users`: guest root is no root on the host
+    + isolation: `private-users`: guest root is no root on the host; `overlay`: it is, and what it writes
+      to its / goes to a layer that is thrown away when it stops. That is no wall: such a guest is as
+      trusted as its host
     + network: `veth`: a plain pair of interfaces, `host0` in the guest
     + autostart: start with the host
     + after: guests of the same host that are up before this one starts with the host
-    + state: `running` or `stopped`
+    + state: `running`, `stopped`, or `absent`: removed, but for its /var
+    + purge: with `absent`, remove its /var too
     + restart: what the unit does when the guest ends by itself (systemd.service(5), `Restart=`)
     + on_change: what happens to a running guest whose definition changed: `restart` or `report`
     + on_degraded: whether a guest that runs with failed units makes its host `fail` (after the other
@@ -158,11 +165,12 @@ class Guest(Spec):
     name: MachineName
     source: SourceText = Source()
     sysroot: Literal["private"] = "private"
-    isolation: Literal["private-users"] = "private-users"
+    isolation: Literal["private-users", "overlay"] = "private-users"
     network: Literal["veth"] = "veth"
     autostart: bool = True
     after: Annotated[tuple[MachineName, ...], Lines] = ()
-    state: Literal["running", "stopped"] = "running"
+    state: Literal["running", "stopped", "absent"] = "running"
+    purge: bool = False
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
     on_degraded: Literal["fail", "report"] = "fail"
@@ -178,6 +186,19 @@ class Guest(Spec):
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
     files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
+
+    @model_validator(mode="after")
+    def _spare_the_host(self) -> Guest:
+        for bind in self.binds:
+            if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
+                raise ValueError(f"binds: a writable bind of {bind.source} would give guest root the host's")
+        return self
+
+    @model_validator(mode="after")
+    def _purge_knowingly(self) -> Guest:
+        if self.purge and self.state != "absent":
+            raise ValueError("purge: is only for a guest whose `state` is 'absent'")
+        return self
 
     @property
     def unit(self) -> str:

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # guests [NAME]: that guest, or every one that this host knows of, ours or not. Prints one `units` part, and for each guest
 # `directory`, `current`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
-# `failed` and `root`.
+# `failed` and `etc`.
 
 names() {
     for path in /var/lib/pyinfra-nspawn/* \
@@ -77,10 +77,10 @@ definitions() {
     done
 }
 
-# Field 4 of the mount at / in the guest: the directory of the deployment it was started from.
-root() { # LEADER
+# Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay.
+etc() { # LEADER
     while read -r _ _ _ from where _; do
-        [ "$where" = / ] && echo "$from" && return
+        [ "$where" = /etc ] && echo "$from" && return
     done <"/proc/$1/mountinfo"
 }
 
@@ -89,7 +89,7 @@ machine() { # NAME
     shown=$(machinectl show "$1" -p Leader -p Unit -p Class 2>&1)
     part "machine $1" printf '%s' "$shown"
     leader=${shown##*Leader=}
-    part "root $1" root "${leader%%[!0-9]*}"
+    part "etc $1" etc "${leader%%[!0-9]*}"
     system=$(timeout 10 systemctl -M "$1" is-system-running 2>&1)
     part "system $1" printf '%s' "$system"
     [ "$system" != degraded ] ||

@@ -32,7 +32,7 @@ up_to_date() {
     tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "PYINFRA_NSPAWN_DEFINITION=$digest" || return
     leader=$(machinectl show --value -p Leader "$name") || return
     deployment=$(readlink "$state/$name/current")
-    grep -qF "/${deployment##*/} / " "/proc/$leader/mountinfo"
+    grep -qF "/${deployment##*/}/etc /etc " "/proc/$leader/mountinfo"
 }
 
 [ -z "$enablement" ] || systemctl "$enablement" "$unit"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.conftest import BOTH, succeed
+from tests.lab.store import check, deviations, tree
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -19,34 +20,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"
 OWN = "/var/lib/pyinfra-nspawn/web"
 VAR = f"{OWN}/ostree/deploy/web/var"
 NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-BOOTED = "ostree admin status | sed -n 's/^[*] host //p'"
-TREE = """
-cd /sysroot/ostree/deploy/host/deploy
-ours="! -path */etc/systemd/* ! -path */etc/sysctl.d*"
-set -f
-find . -type f $ours | sort | xargs -d '\\n' sha256sum | sha256sum
-find . $ours -printf '%p %y %m %U %G %l\\n' | sort | sha256sum
-cd /boot && find . -type f | sort | xargs sha256sum | sha256sum
-cat /proc/sys/kernel/core_pattern
-"""
-DIFFS = f"""
-booted=$({BOOTED})
-ostree diff --repo=/ostree/repo "${{booted%.*}}" "/sysroot/ostree/deploy/host/deploy/$booted" |
-    grep -v '    etc'
-"""
-GUEST_DIFF = f"""
-id=$(basename "$(readlink {OWN}/current)")
-ostree diff --repo={OWN}/ostree/repo "${{id%.*}}" {OWN}/current | grep -v '    etc'
-"""
-
-
-def tree(host: Host) -> str:
-    return host.succeed(TREE, timeout=120)
-
-
-def deviations(host: Host) -> tuple[str, str]:
-    """What differs between the deployments and their commits, /etc aside."""
-    return host.run(DIFFS, timeout=120).stdout, host.run(GUEST_DIFF, timeout=120).stdout
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +49,7 @@ def test_no_attempt_succeeds(attacked: dict[str, str]):
 @pytest.mark.usefixtures("attacked")
 def test_the_stores_are_whole(fresh: dict[str, Host]):
     for host in fresh.values():
-        host.succeed("ostree fsck --quiet", timeout=120)
-        host.succeed(f"ostree fsck --quiet --repo={OWN}/ostree/repo", timeout=120)
+        check(host)
 
 
 @pytest.mark.usefixtures("attacked")

@@ -103,7 +103,7 @@ def _running(guest: Guest, state: str) -> list[list[str]]:
         *files,
         *credentials,
         part(f"machine {guest.name}", f"Unit={guest.unit}\nLeader=900"),
-        part(f"root {guest.name}", f"{guest.directory}/{deployment}"),
+        part(f"etc {guest.name}", f"{guest.directory}/{deployment}/etc"),
         part(f"system {guest.name}", state),
         *([part(f"failed {guest.name}", "nginx.service loaded failed")] if state == "degraded" else []),
     ]

@@ -68,8 +68,8 @@ def test_a_machine():
     seen = guests(
         part("machine web", "Leader=900\nUnit=systemd-nspawn@web.service\nClass=container"),
         part(
-            "root web",
-            f"/ostree/deploy/host/var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy/{'a' * 64}.0",
+            "etc web",
+            f"/ostree/deploy/host/var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy/{'a' * 64}.0/etc",
         ),
         part("system web", "degraded", 1),
         part("failed web", "nginx.service loaded failed failed The web server"),
@@ -107,7 +107,7 @@ def test_files_credentials_and_current():
 def test_a_machine_that_is_gone_before_it_was_looked_at():
     seen = guests(
         part("machine web", "Could not get path to machine: No machine 'web' known"),
-        part("root web", "/x.sh: cannot open /proc//mountinfo: No such file", 2),
+        part("etc web", "/x.sh: cannot open /proc//mountinfo: No such file", 2),
         part("system web", "Failed to connect to bus: Host is down\nsomething more", 1),
     )["web"].machine
     assert seen

@@ -135,11 +135,12 @@ FIELDS = {
         "name": lambda of: of(NAME),
         "source": lambda of: of(st.just("host") | COMMIT | REF) | data(Source, of),
         "sysroot": lambda of: of(st.just("private")),
-        "isolation": lambda of: of(st.just("private-users")),
+        "isolation": lambda of: of(st.sampled_from(["private-users", "overlay"])),
         "network": lambda of: of(st.just("veth")),
         "autostart": lambda of: of(st.booleans()),
         "after": lambda of: some(of(NAME)),
-        "state": lambda of: of(st.sampled_from(["running", "stopped"])),
+        "state": lambda of: of(st.sampled_from(["running", "stopped", "absent"])),
+        "purge": lambda of: of(st.just(False)),
         "restart": lambda of: of(st.sampled_from(["always", "on-failure", "no"])),
         "on_change": lambda of: of(st.sampled_from(["restart", "report"])),
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
@@ -282,15 +283,22 @@ def to_boot(wanted: Guest) -> list:
     return [("Unit", about), ("Service", service)]
 
 
+ISOLATION = {
+    "private-users": ["--read-only", "--private-users=pick", "--private-users-ownership=map"],
+    "overlay": ["--volatile=overlay", "--private-users=no"],
+}
+
+
 def container(wanted: Guest, directory: str) -> list[str]:
+    private = wanted.isolation == "private-users"
     made = {"tmpfiles.extra"} if wanted.authorized_keys or wanted.files else set()
     return [
         *("systemd-nspawn", "--quiet", "--keep-unit", "--boot", "--settings=override"),
-        *(f"--machine={wanted.name}", f"--directory={directory}/current", "--read-only"),
-        *("--private-users=pick", "--private-users-ownership=map"),
-        f"--bind=/run/pyinfra-nspawn/{wanted.name}/etc:/etc:idmap",
-        f"--bind={directory}/ostree/deploy/{wanted.name}/var:/var:idmap",
-        *map(bound, wanted.binds),
+        *(f"--machine={wanted.name}", f"--directory={directory}/current"),
+        *ISOLATION[wanted.isolation],
+        f"--bind=/run/pyinfra-nspawn/{wanted.name}/etc:/etc{':idmap' if private else ''}",
+        f"--bind={directory}/ostree/deploy/{wanted.name}/var:/var{':idmap' if private else ''}",
+        *(bound(bind, private=private) for bind in wanted.binds),
         *(
             f"--load-credential={name}:{directory}/credentials/{name}"
             for name in sorted({*wanted.credentials, *made})
@@ -299,9 +307,9 @@ def container(wanted: Guest, directory: str) -> list[str]:
     ]
 
 
-def bound(bind: Bind) -> str:
+def bound(bind: Bind, *, private: bool) -> str:
     option = "--bind-ro" if bind.read_only else "--bind"
-    return f"{option}={bind.source}:{bind.target or bind.source}{':idmap' if bind.idmap else ''}"
+    return f"{option}={bind.source}:{bind.target or bind.source}{':idmap' if bind.idmap and private else ''}"
 
 
 def to_limit(wanted: Guest) -> list:

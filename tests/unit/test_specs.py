@@ -73,7 +73,7 @@ def test_a_wrong_type():
 
 def test_what_is_not_built_yet_is_not_accepted():
     assert "sysroot" in refusal(sysroot="shared")
-    assert "isolation" in refusal(isolation="overlay")
+    assert "isolation" in refusal(isolation="none")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,18 @@ def test_a_file_is_a_text_or_a_file():
     guest = Guest.of({"name": "web", "files": files}, "here")
     assert guest.files["/a"] == File(content=SecretStr("text"))
     assert guest.files["/b"].mode == "0600"
+
+
+def test_purge_is_only_for_what_is_to_be_absent():
+    assert Guest.of({"name": "web", "state": "absent", "purge": True}, "here").purge
+    assert refusal(purge=True).endswith("purge: is only for a guest whose `state` is 'absent'")
+
+
+def test_no_writable_bind_of_the_host_for_a_guest_whose_root_is_the_hosts():
+    bind = {"source": "/etc", "read_only": False}
+    assert Guest.of({"name": "web", "binds": [bind]}, "here").binds
+    sentence = "a writable bind of /etc would give guest root the host's"
+    assert refusal(isolation="overlay", binds=[bind]).endswith(sentence)
 
 
 def test_host_settings():

@@ -48,7 +48,8 @@ def _host(name: str, data: dict[str, Any], socket: Path) -> Host:
     except InvalidSpecError as error:
         raise pytest.UsageError(str(error)) from None
     host = Host(name, Shell(name, data, socket) if _is_ssh(name) else None)
-    host.guests = [Guest(host, spec) for spec in wanted]
+    host.guests = [Guest(host, spec) for spec in wanted if spec.state != "absent"]
+    host.absent = [spec for spec in wanted if spec.state == "absent"]
     return host
 
 

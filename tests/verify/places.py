@@ -43,12 +43,14 @@ class Host(Place):
     + name: in the inventory
     + shell: None when it is not reached over SSH
     + guests: that it is to have
+    + absent: those that it is not to have
     """
 
     def __init__(self, name: str, shell: Shell | None) -> None:
         self.name = name
         self.shell = shell
         self.guests: list[Guest] = []
+        self.absent: list[specs.Guest] = []
 
     def __str__(self) -> str:
         return f"host {self.name}"

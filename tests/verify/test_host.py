@@ -68,6 +68,19 @@ def test_the_hosts_deployments_are_its_own(host: Host):
     host.expect("guests in the host's `ostree admin status`", [], found)
 
 
+def test_nothing_is_left_of_guests_that_are_to_be_absent(host: Host):
+    """But their /var, in what was their sysroot, unless it was to be purged."""
+    if not host.absent:
+        pytest.skip("no guest is to be absent")
+    for guest in host.absent:
+        places = (guest.settings_file, guest.dropin_directory, guest.current, guest.credentials_directory)
+        sysroot = (guest.directory,) if guest.purge else ()
+        found = [path for path in (*places, *sysroot) if host.mode(path) != "nothing"]
+        host.expect(f"what is left of guest {guest.name}", [], found)
+        shown = host.properties(("ActiveState", "UnitFileState"), guest.unit)
+        host.expect(f"{guest.unit}", "inactive, disabled", ", ".join(map(shown.get, sorted(shown))))
+
+
 def test_the_hosts_boot_menu_has_no_guest(host: Host):
     entries = host.output("sh", "-c", "cat /boot/loader/entries/*.conf")
     stateroots = set(re.findall(r"\bostree=/ostree/boot\.[01][^/]*/([^/]+)/", entries))

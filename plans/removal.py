@@ -1,0 +1,67 @@
+"""A guest that is to be there no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
+from pyinfra_nspawn.facts.ostree import Sysroots
+from pyinfra_nspawn.plans.foreign import file_diff, foreign
+from pyinfra_nspawn.plans.plan import Plan, Step, refusal
+from pyinfra_nspawn.plans.rendered import define
+from pyinfra_nspawn.specs.base import MANAGED
+
+if TYPE_CHECKING:
+    from pyinfra_nspawn.facts.ostree import HostSysroots
+    from pyinfra_nspawn.specs import Guest
+
+
+def removal(
+    guest: Guest,
+    sysroots: HostSysroots | Unreadable,
+    guests: dict[str, GuestSeen] | Unreadable,
+) -> Plan:
+    """Remove all of a guest but its /var, and with `purge` that too; nothing of somebody else's."""
+    if isinstance(guests, Unreadable):
+        return refusal("the host's guests", guests)
+    if isinstance(sysroots, Unreadable):
+        return refusal("the host's OSTree sysroots", sysroots)
+    own = sysroots.guests.get(guest.name)
+    if isinstance(own, Unreadable):
+        return refusal(f"the OSTree sysroot of guest {guest.name}", own, of_host=False)
+    seen = guests.get(guest.name, GuestSeen())
+    files = _files(guest, seen)
+    deployments = own.of_stateroot(guest.name) if own else ()
+    kept = seen.directory if guest.purge else None
+    if not (files or deployments or seen.current or seen.credentials or kept):
+        return Plan()
+    if found := foreign(guest, seen):
+        return found
+    step = Step(
+        _sentence(guest, len(deployments)),
+        "removal",
+        (guest.name, "purge" if guest.purge else ""),
+        changes=(Guests, Sysroots),
+        guest=guest.name,
+    )
+    return Plan(steps=(step,), diffs=tuple(file_diff(path, seen.files[path], "") for path in files))
+
+
+def _files(guest: Guest, seen: GuestSeen) -> list[str]:
+    """Return those of its files that are there and ours."""
+    return [
+        path
+        for path in define(guest).files
+        if path in seen.files and MANAGED in seen.files[path].content.splitlines()
+    ]
+
+
+def _sentence(guest: Guest, deployments: int) -> str:
+    rest = f"keep its /var, {guest.var}"
+    if guest.purge:
+        rest = f"everything in {guest.directory}, its /var included"
+    return (
+        f"stop and disable {guest.unit}; remove guest {guest.name}: its files, credentials, "
+        f"{deployments} deployment{'' if deployments == 1 else 's'}{' and ' if guest.purge else '; '}{rest}"
+    )
