@@ -12,6 +12,8 @@ failed() {
 }
 
 await() {
+    # One that is on its way up, by itself or since a start was killed, has no bus yet to ask: this joins its start.
+    systemctl start "$unit" || failed "it did not start (waited for up to $seconds s)"
     answer=$(timeout "$seconds" systemctl -M "$name" is-system-running --wait 2>&1) || :
     case $answer in
     running) ;;
@@ -41,7 +43,7 @@ case $action in
 start | restart)
     # A guest that failed too often in a row is not started again until that is forgotten.
     systemctl reset-failed "$unit" 2>/dev/null || :
-    systemctl "$action" "$unit" || failed "it did not start (waited for up to $seconds s)"
+    [ "$action" = start ] || systemctl stop "$unit"
     await
     ;;
 await) await ;;
