@@ -27,7 +27,7 @@ check: $(VENV)/ready $(TYPES)
 	@# A script is sent with what it builds upon, and is checked like that.
 	for script in facts/scripts/*.sh; do cat facts/scripts/parts.sh $$script | $(SHELLCHECK) || exit; done
 	for script in operations/scripts/*.sh; do \
-		cat operations/scripts/common.sh operations/scripts/beside.sh $$script | $(SHELLCHECK) || exit; done
+		cat operations/scripts/common.sh operations/scripts/beside.sh operations/scripts/shared.sh $$script | $(SHELLCHECK) || exit; done
 	for script in tests/by_hand.sh tests/lab/hostile.sh; do $(SHELLCHECK) <$$script || exit; done
 
 lab:

@@ -48,6 +48,32 @@ def guests_of(hosts: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, di
     return found
 
 
+def expansion_can_be_off(version: str) -> bool:
+    """Tell from what `systemctl --version` says whether systemd-run can leave a `$` alone."""
+    match = re.search(r"^systemd (\d+)", version)
+    return match is not None and int(match[1]) >= _EXPANSION_CAN_BE_OFF
+
+
+def command_in_guest(guest: str, text: str, *, without_expansion: bool, pty: bool = False) -> StringCommand:
+    """Return the command of a host that runs a shell command in one of its guests.
+
+    + guest: the machine's name
+    + text: what the guest's /bin/sh is to run
+    + without_expansion: whether the host's systemd-run knows `--expand-environment=no`
+    + pty: give it a terminal
+
+    It exits as the command does (`machinectl shell` loses that, systemd#4215).
+    """
+    door = ["systemd-run", "--quiet", "--wait", "--collect", "--pty" if pty else "--pipe"]
+    if without_expansion:
+        door.append("--expand-environment=no")
+    else:
+        text = text.replace("$", "$$")
+    # User= gives a login's HOME and USER, and a home directory to begin in, as SSH does.
+    door += ["--property=User=root", "--property=WorkingDirectory=~"]
+    return StringCommand(*door, QuoteString(f"--machine={guest}"), "--", "sh", "-c", QuoteString(text))
+
+
 class NspawnData(TypedDict):
     """Host data of a guest."""
 
@@ -60,9 +86,8 @@ class NspawnConnector(BaseConnector):
 
     The guest needs neither sshd nor a network: everything goes through `systemd-run --machine` on its
     host, which is reached over SSH, as root or with `nspawn_sudo`. `_sudo`, `_su_user`, `_env`, `_chdir`
-    and the like are of the guest. Exit codes are the command's own (`machinectl shell` loses them,
-    systemd#4215). Files are written and read by a process of the guest: no process of the host opens a
-    path that the guest has made.
+    and the like are of the guest. Exit codes are the command's own. Files are written and read by a
+    process of the guest: no process of the host opens a path that the guest has made.
     """
 
     handles_execution = True
@@ -76,7 +101,7 @@ class NspawnConnector(BaseConnector):
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
         self.ssh = SSHConnector(state, host)
-        self._expansion_can_be_off = False
+        self._without_expansion = False
 
     @staticmethod
     def make_names_data(name: str | None) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
@@ -96,8 +121,7 @@ class NspawnConnector(BaseConnector):
         guest = self.data["nspawn_guest"]
         look = StringCommand("systemctl", "--version;", "machinectl", "show", QuoteString(guest))
         there, output = self.ssh.run_shell_command(look, _sudo=self.data["nspawn_sudo"])
-        version = re.search(r"^systemd (\d+)", output.stdout)
-        self._expansion_can_be_off = version is not None and int(version[1]) >= _EXPANSION_CAN_BE_OFF
+        self._without_expansion = expansion_can_be_off(output.stdout)
         if not there:
             said = output.stderr.strip() or "no answer"
             raise ConnectError(f"guest {guest} does not run on its host ({said}): start it, then run again")
@@ -150,15 +174,9 @@ class NspawnConnector(BaseConnector):
     def _in_guest(self, command: StringCommand, arguments: Any, *, pty: bool = False) -> StringCommand:  # noqa: ANN401
         """Return the command of the host that runs `command` in the guest."""
         text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
-        door = ["systemd-run", "--quiet", "--wait", "--collect", "--pty" if pty else "--pipe"]
-        if self._expansion_can_be_off:
-            door.append("--expand-environment=no")
-        else:
-            text = text.replace("$", "$$")
-        # User= gives a login's HOME and USER, and a home directory to begin in, as SSH does.
-        door += ["--property=User=root", "--property=WorkingDirectory=~"]
-        machine = QuoteString(f"--machine={self.data['nspawn_guest']}")
-        return StringCommand(*door, machine, "--", "sh", "-c", QuoteString(text))
+        return command_in_guest(
+            self.data["nspawn_guest"], text, without_expansion=self._without_expansion, pty=pty
+        )
 
     def _stream(
         self,

@@ -17,12 +17,16 @@ S = TypeVar("S", bound=Spec)
 def guests_of_host() -> tuple[Guest, ...]:
     """Return the guests in the current host's data key `guests`; none where there is no such key.
 
-    Each knows those that it waits for when the host starts.
+    Each knows those that it waits for when the host starts, and whether the data key `adopt`, a name or a
+    list of names, lets it be adopted.
 
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
     guests = _read(Guests, {"guests": host.data.get("guests") or ()}).guests
-    return staggered(guests, settings_of_host().starts_at_once)
+    adopt = host.data.get("adopt") or ()
+    names = [adopt] if isinstance(adopt, str) else adopt
+    wanted = [guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in guests]
+    return staggered(wanted, settings_of_host().starts_at_once)
 
 
 def settings_of_host() -> HostSettings:

@@ -1,4 +1,4 @@
-"""Make, repair and remove the guests of a host: `pyinfra INVENTORY deploys/guest.py`."""
+"""Make, adopt, repair and remove the guests of a host: `pyinfra INVENTORY deploys/guest.py`."""
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host as current_host
@@ -15,6 +15,8 @@ def guests() -> None:
     host.preflight(name="Preflight", settings=settings_of_host(), guests=wanted)
     for guest in current_host.loop(wanted):  # type: ignore[no-untyped-call]
         # One guest's trouble does not keep the next from being tried: the verdict fails the host.
+        if guest.adopt:
+            nspawn.adopt(name="Adoption", guest=guest, _ignore_errors=True)
         if guest.state == "absent":
             nspawn.absent(name="Absent", guest=guest, _ignore_errors=True)
             continue

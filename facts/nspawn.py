@@ -93,6 +93,8 @@ class GuestSeen(Record):
 
     + directory: mode and owner of its directory below /var/lib/pyinfra-nspawn; None without one
     + current: where its `current` points
+    + stateroot: where its `stateroot` points, which says that the stateroot of that name in the host's own
+      sysroot is ours; None without one
     + files: its .nspawn file and every drop-in of its unit in /etc/systemd/system, by path
     + credentials: by name; the content is the sha256
     """
@@ -101,6 +103,7 @@ class GuestSeen(Record):
     machine: Machine | None = None
     directory: str | None = None
     current: str | None = None
+    stateroot: str | None = None
     files: dict[str, FileSeen] = field(default_factory=dict)
     credentials: dict[str, FileSeen] = field(default_factory=dict)
 
@@ -154,6 +157,7 @@ def _guest(shown: dict[str, str], listed: dict[str, str], parts: list[Part]) -> 
         machine=_machine(listed, named) if "machine" in named else None,
         directory=named["directory"].text if "directory" in named else None,
         current=named["current"].text if "current" in named else None,
+        stateroot=named["stateroot"].text if "stateroot" in named else None,
         files=dict(_file(part) for part in parts if part.words[0] == "file"),
         credentials={
             part.words[2]: FileSeen(part.text, part.words[3])

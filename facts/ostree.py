@@ -70,6 +70,8 @@ class Sysroot(Record):
     + refs: commits by refspec (`REMOTE:REF`, or `REF` for a local one)
     + remotes: URLs by name; read for the host's sysroot only
     + free_bytes: what its file system has left
+    + fallback: what boots the second deployment when the first does not come up; empty for nothing, and
+      read for the host's sysroot only
     """
 
     deployments: tuple[Deployment, ...] = ()
@@ -77,6 +79,7 @@ class Sysroot(Record):
     refs: dict[str, str] = field(default_factory=dict)
     remotes: dict[str, str] = field(default_factory=dict)
     free_bytes: int = 0
+    fallback: str = ""
 
     @property
     def booted(self) -> Deployment | None:
@@ -254,6 +257,7 @@ def _sysroot(parts: dict[str, Part]) -> Sysroot:
         refs=_refs(parts["refs"]),
         remotes=_remotes(parts["remotes"]) if "remotes" in parts else {},
         free_bytes=_free_bytes(parts["free"]),
+        fallback=", ".join(parts["fallback"].lines) if "fallback" in parts else "",
     )
 
 

@@ -175,7 +175,7 @@ def tell(notes: tuple[str, ...]) -> None:
 
 
 def _refuse(plan: Plan, memory: _Memory) -> Commands:
-    _show_diffs(plan.diffs)
+    _show_diffs(plan.diffs, always=True)
     if memory.stage is StateStage.Execute:
         sentences = [QuoteString(sentence) for sentence in plan.refusals]
         yield StringCommand("printf", "'%s\\n'", *sentences, ">&2;", "exit", "1")
@@ -189,10 +189,8 @@ def _say(text: str, *, warn: bool = False) -> None:
     (logger.warning if warn else logger.info)("%s", f"{_host().print_prefix}{text}")
 
 
-def _show_diffs(diffs: tuple[FileDiff, ...]) -> None:
-    if not _state().config.DIFF:
-        return
-    for diff in diffs:
+def _show_diffs(diffs: tuple[FileDiff, ...], *, always: bool = False) -> None:
+    for diff in diffs if always or _state().config.DIFF else ():
         _say(f"{diff.path}:")
         for line in generate_color_diff(list(diff.before), list(diff.after)):
             _say(line)
@@ -224,11 +222,10 @@ def command(step: Step) -> StringCommand:
         if argument.startswith("-"):
             raise OperationValueError(f"{argument!r} begins with '-' and would be taken for an option")
     folder = files("pyinfra_nspawn.operations") / "scripts"
-    beside = step.script in _BESIDE_THE_HOST
-    parts = ("common.sh", *(("beside.sh",) if beside else ()), f"{step.script}.sh")
-    text = "\n".join((folder / part).read_text() for part in parts)
+    upon = [part for part, scripts in _UPON.items() if step.script in scripts]
+    text = "\n".join((folder / f"{part}.sh").read_text() for part in ("common", *upon, step.script))
     return _Script(
-        *(("unshare", "--mount") if beside else ()),
+        *(("unshare", "--mount") if upon else ()),
         "sh",
         "-c",
         QuoteString(text),
@@ -242,5 +239,7 @@ def command(step: Step) -> StringCommand:
 # common.sh looks for it at the end of stdin, which ends early when the controller is killed.
 _END = "# end of what was sent"
 
-# Scripts that write below /sysroot, and make it writable in a mount namespace of their own.
-_BESIDE_THE_HOST = frozenset({"stateroot", "pull", "deploy"})
+_IN_SHARED = frozenset({"stateroot-shared", "pull-shared", "deploy-shared", "adopt", "move", "removal"})
+# What scripts build upon beside common.sh: those that write below /sysroot, which they make writable in a
+# mount namespace of their own, and those of them that work upon the host's own sysroot.
+_UPON = {"beside": _IN_SHARED | {"stateroot", "pull", "deploy"}, "shared": _IN_SHARED}

@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra_nspawn.facts.nspawn import Guests
 from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.operations._run import carry_out, fail_for_troubled_guests, seen
+from pyinfra_nspawn.plans.adoption import adoption as plan_adoption
 from pyinfra_nspawn.plans.definition import definition as plan_definition
 from pyinfra_nspawn.plans.removal import removal as plan_removal
 from pyinfra_nspawn.plans.unit import unit as plan_unit
@@ -16,6 +17,19 @@ from pyinfra_nspawn.plans.unit import unit as plan_unit
 if TYPE_CHECKING:
     from pyinfra_nspawn.operations._run import Commands
     from pyinfra_nspawn.specs import Guest
+
+
+@operation()
+def adopt(guest: Guest) -> Commands:
+    """Take over a guest that somebody made by hand, where the guest's `adopt` says so.
+
+    + guest: the guest
+
+    Its stateroot in the host's /ostree is ours from then on, and it boots the deployment that it runs (or the
+    only one that it has). Drop-ins, a .nspawn file and a unit of its own are moved aside, as
+    `*.before-pyinfra-nspawn`. Without `adopt` all of that is refused.
+    """
+    yield from carry_out(plan_adoption(guest, seen(Sysroots), seen(Guests)), "nothing to adopt", guest.name)
 
 
 @operation()

@@ -28,11 +28,13 @@ def _presence(commit: str) -> str | Unreadable:
 
 @operation()
 def stateroot(guest: Guest) -> Commands:
-    """Have an OSTree sysroot of the guest's own, with the guest's stateroot in it.
+    """Have the guest's stateroot, in an OSTree sysroot of its own or in the host's.
 
     + guest: the guest
 
-    It lies in /var/lib/pyinfra-nspawn/NAME, out of the host's boot menu and deployment list.
+    A private one lies in /var/lib/pyinfra-nspawn/NAME, out of the host's boot menu and deployment list; a
+    shared one is a stateroot in the host's own sysroot. A guest that is in the other kind is stopped and
+    moved, with its deployment, /etc and /var.
     """
     yield from carry_out(plans.stateroot(guest, _look(guest)), "the stateroot is there", guest.name)
 
@@ -55,6 +57,9 @@ def deployment(guest: Guest) -> Commands:
     """Have a deployment for the guest to boot: one of its source's commit, and never two of it.
 
     + guest: the guest
+
+    In the host's own sysroot it is deployed not as default, and retains all others; a default that moves
+    all the same is set back, and told. /boot must have space for its kernel.
     """
     yield from carry_out(plans.deployment(guest, _look(guest)), "the deployment is there", guest.name)
 

@@ -26,8 +26,8 @@ def definition(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
     if isinstance(guests, Unreadable):
         return refusal("the host's guests", guests)
     seen = guests.get(guest.name, GuestSeen())
-    if found := foreign(guest, seen):
-        return found
+    if refused := foreign(guest, seen):
+        return refused
     wanted = define(guest)
     files = [path for path in wanted.files if _differs(seen.files.get(path), wanted.files[path], "644")]
     secrets = [

@@ -30,6 +30,11 @@ def nspawn_word(text: str) -> str:
     return shlex.quote(text)
 
 
+def one_line(script: str) -> str:
+    """Put a shell script into one line: a unit file has no word with a newline in it."""
+    return " ".join(script.split())
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pyinfra_nspawn.plans"),
@@ -39,7 +44,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(unit=unit_value, word=nspawn_word)
+    environment.filters.update(unit=unit_value, word=nspawn_word, line=one_line)
     environment.globals.update(managed=MANAGED)
     return environment
 

@@ -45,7 +45,10 @@ def preflight(
         return refusal("the host", host)
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
-    missing = [guest for guest in guests if guest.state != "absent" and guest.name not in sysroots.guests]
+    there = set(sysroots.guests)
+    if not isinstance(sysroots.host, Unreadable):
+        there.update(sysroots.host.stateroots)
+    missing = [guest for guest in guests if guest.state != "absent" and guest.name not in there]
     private = [guest for guest in guests if guest.isolation == "private-users"]
     refusals = (
         *_booted(host),
@@ -60,7 +63,7 @@ def preflight(
 
 
 def _pending(host: Sysroot | Unreadable) -> tuple[str, ...]:
-    """Say when the host will boot a deployment to whose /etc nothing comes any more.
+    """Say when the host will boot a guest, or a deployment to whose /etc nothing comes any more.
 
     /etc is merged when a deployment is made; only that of a staged one is, when the host shuts down
     (ostree-admin-deploy(1), `--stage`).
@@ -68,7 +71,13 @@ def _pending(host: Sysroot | Unreadable) -> tuple[str, ...]:
     if isinstance(host, Unreadable) or not host.booted:
         return ()
     following = host.deployments[0]
-    if following.booted or following.staged or following.stateroot != host.booted.stateroot:
+    if following.stateroot != host.booted.stateroot:
+        sentence = (
+            f"the host boots stateroot {following.stateroot} next, not its own: "
+            "if that is not meant, run `ostree admin set-default` on it"
+        )
+        return (sentence,)
+    if following.booted or following.staged:
         return ()
     sentence = (
         "the host boots another deployment next, whose /etc was made before this run: "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.facts.ostree import Sysroots
+from pyinfra_nspawn.plans.adoption import adopted
 from pyinfra_nspawn.plans.foreign import file_diff, foreign
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
 from pyinfra_nspawn.plans.rendered import define
@@ -27,19 +28,23 @@ def removal(
         return refusal("the host's guests", guests)
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
+    if isinstance(sysroots.host, Unreadable):
+        return refusal("the host's OSTree sysroot", sysroots.host)
     own = sysroots.guests.get(guest.name)
     if isinstance(own, Unreadable):
         return refusal(f"the OSTree sysroot of guest {guest.name}", own, of_host=False)
-    seen = guests.get(guest.name, GuestSeen())
+    found = guests.get(guest.name, GuestSeen())
+    seen = adopted(guest, found, sysroots.host)
     files = _files(guest, seen)
-    deployments = own.of_stateroot(guest.name) if own else ()
+    shared = sysroots.host if seen.stateroot else None
+    deployments = [item for sysroot in (own, shared) if sysroot for item in sysroot.of_stateroot(guest.name)]
     kept = seen.directory if guest.purge else None
     if not (files or deployments or seen.current or seen.credentials or kept):
         return Plan()
-    if found := foreign(guest, seen):
-        return found
+    if refused := foreign(guest, found, sysroots.host):
+        return refused
     step = Step(
-        _sentence(guest, len(deployments)),
+        _sentence(guest, len(deployments), "/sysroot" if shared else guest.directory),
         "removal",
         (guest.name, "purge" if guest.purge else ""),
         changes=(Guests, Sysroots),
@@ -57,8 +62,8 @@ def _files(guest: Guest, seen: GuestSeen) -> list[str]:
     ]
 
 
-def _sentence(guest: Guest, deployments: int) -> str:
-    rest = f"keep its /var, {guest.var}"
+def _sentence(guest: Guest, deployments: int, sysroot: str) -> str:
+    rest = f"keep its /var, {sysroot}/ostree/deploy/{guest.name}/var"
     if guest.purge:
         rest = f"everything in {guest.directory}, its /var included"
     return (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.facts.ostree import Commit, Sysroots
+from pyinfra_nspawn.plans.adoption import adopted
 from pyinfra_nspawn.plans.foreign import foreign
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
 
@@ -57,12 +58,14 @@ class View:
     """All that a plan for one guest's sysroot looks at.
 
     + host: the host's own sysroot
-    + own: the guest's sysroot; None when there is none yet
+    + own: the sysroot that the guest is to be in; None while its stateroot is not there
+    + other: the sysroot of the other kind, where the guest has its stateroot; None when it has none there
     + seen: the guest
     """
 
     host: Sysroot
     own: Sysroot | None
+    other: Sysroot | None
     seen: GuestSeen
 
     def deployments(self, guest: Guest) -> tuple[Deployment, ...]:
@@ -74,10 +77,17 @@ class View:
         chosen = self.seen.current_deployment
         return next((item for item in self.deployments(guest) if item.id == chosen), None)
 
-    def of_commit(self, guest: Guest, checksum: str | None) -> Deployment | None:
-        """Return the guest's deployment of a commit; None when there is none."""
+    def to_boot(self, guest: Guest, checksum: str | None) -> Deployment | None:
+        """Return the guest's deployment of a commit; None when there is none.
+
+        Of a guest that deploys for itself, the one that ostree lists first.
+        """
         items = self.deployments(guest)
-        return next((item for item in items if item.checksum == checksum), None)
+        return next((item for item in items if guest.source.guest or item.checksum == checksum), None)
+
+    def moves(self, guest: Guest) -> bool:
+        """Tell whether the guest comes from the other sysroot, with the deployment that it boots."""
+        return self.other is not None and bool(self.other.of_stateroot(guest.name))
 
 
 def look(
@@ -88,34 +98,74 @@ def look(
     """Return what was seen for `guest`, or the refusal when it is unreadable or somebody else's."""
     if isinstance(sysroots, Unreadable):
         return refusal("the host's OSTree sysroots", sysroots)
-    if isinstance(sysroots.host, Unreadable):
-        return refusal("the host's OSTree sysroot", sysroots.host)
-    own = sysroots.guests.get(guest.name)
-    if isinstance(own, Unreadable):
-        return refusal(f"the OSTree sysroot of guest {guest.name}", own, of_host=False)
+    host = sysroots.host
+    if isinstance(host, Unreadable):
+        return refusal("the host's OSTree sysroot", host)
+    private = sysroots.guests.get(guest.name)
+    if isinstance(private, Unreadable):
+        return refusal(f"the OSTree sysroot of guest {guest.name}", private, of_host=False)
     if isinstance(guests, Unreadable):
         return refusal("the host's guests", guests)
     seen = guests.get(guest.name, GuestSeen())
-    return foreign(guest, seen) or View(sysroots.host, own, seen)
+    if refused := foreign(guest, seen, host):
+        return refused
+    seen = adopted(guest, seen, host)
+    shared = host if seen.stateroot and guest.name in host.stateroots else None
+    if guest.sysroot == "private":
+        return View(host, private, shared, seen)
+    return _fallback(guest, host) or View(host, shared, private, seen)
+
+
+def _fallback(guest: Guest, host: Sysroot) -> Plan | None:
+    """Refuse a guest in the boot list of a host that boots the second entry when the first fails."""
+    if not host.fallback or guest.state == "absent":
+        return None
+    sentence = (
+        f"guest {guest.name}: this host uses {host.fallback}, which falls back to the second boot entry, "
+        "and that would be the guest's: set `sysroot` to 'private'"
+    )
+    return Plan(refusals=(sentence,))
 
 
 def stateroot(guest: Guest, view: View | Plan) -> Plan:
-    """Make the guest's own sysroot, with its stateroot in it."""
+    """Make the guest's stateroot, in a sysroot of its own or in the host's; or move it there."""
     if isinstance(view, Plan):
         return view
+    if view.other is not None:
+        return _move(guest, view)
     if view.own is not None:
         return Plan()
-    return Plan(
-        steps=(
-            Step(
-                f"make the OSTree sysroot {guest.directory} with stateroot {guest.name}",
-                "stateroot",
-                (guest.name,),
-                # A sysroot without a deployment is to the next plans what no sysroot is.
-                changes=(),
-            ),
-        )
+    shared = guest.sysroot == "shared"
+    where = "the host's /ostree" if shared else f"the OSTree sysroot {guest.directory}"
+    made = (
+        f"make stateroot {guest.name} in {where}" if shared else f"make {where} with stateroot {guest.name}"
     )
+    # Without a deployment it is to the next plans what no stateroot is, but in the host's it must be ours.
+    changes = (Guests,) if shared else ()
+    script = "stateroot-shared" if shared else "stateroot"
+    return Plan(steps=(Step(made, script, (guest.name,), changes=changes, guest=guest.name),))
+
+
+def _move(guest: Guest, view: View) -> Plan:
+    """Move a guest from one kind of sysroot into the other, with its deployment, /etc and /var."""
+    running = view.seen.unit is not None and view.seen.unit.active
+    if running and guest.on_change == "report":
+        sentence = (
+            f"guest {guest.name}: to move it into the {guest.sysroot} sysroot it has to be stopped, and "
+            "`on_change` is 'report': stop it, then run again"
+        )
+        return Plan(refusals=(sentence,))
+    to, of = ("the host's /ostree", "its own sysroot")
+    if guest.sysroot == "private":
+        to, of = of, to
+    how = "stop and move" if running else "move"
+    step = Step(
+        f"{how} guest {guest.name} from {of} into {to}, with its /etc and /var",
+        "move",
+        (guest.name, guest.sysroot),
+        changes=(Sysroots, Guests),
+    )
+    return Plan(steps=(step,))
 
 
 def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unreadable]) -> Plan:
@@ -127,13 +177,15 @@ def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unre
     """
     if isinstance(view, Plan):
         return view
+    if view.moves(guest):
+        return Plan()
     found = resolve(guest.source, view.host)
     booted = view.current(guest)
     if booted:
-        return _behind(guest, booted.checksum, found)
+        return Plan(notes=(*_behind(guest, booted.checksum, found), *_deployed_itself(guest, view, booted)))
     if found.refused:
         return Plan(refusals=(f"guest {guest.name}: {found.refused}",))
-    if view.of_commit(guest, found.commit):
+    if view.to_boot(guest, found.commit):
         return Plan()
     there = presence(guest.source.commit) if guest.source.commit else "present"
     if isinstance(there, Unreadable):
@@ -149,19 +201,32 @@ def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unre
             )
         )
     remote = guest.source.remote if missing or found.commit is None else None
+    if guest.sysroot == "shared" and not remote:
+        return Plan()
     return Plan(steps=(_pull(guest, found.commit, remote),))
 
 
-def _behind(guest: Guest, booted: str, found: Found) -> Plan:
-    if found.commit is None or found.commit == booted:
-        return Plan()
-    return Plan(
-        notes=(
-            (
-                f"guest {guest.name} is behind: it boots commit {booted[:12]}, "
-                f"and {guest.source} is {found.commit[:12]} now"
-            ),
-        )
+def _behind(guest: Guest, booted: str, found: Found) -> tuple[str, ...]:
+    if guest.source.guest or found.commit in (None, booted):
+        return ()
+    return (
+        (
+            f"guest {guest.name} is behind: it boots commit {booted[:12]}, "
+            f"and {guest.source} is {found.commit[:12]} now"
+        ),
+    )
+
+
+def _deployed_itself(guest: Guest, view: View, booted: Deployment) -> tuple[str, ...]:
+    """Tell of a deployment that a guest without isolation made, and which it boots next or does not."""
+    first = view.deployments(guest)[0]
+    if guest.isolation != "none" or first.id == booted.id:
+        return ()
+    made = f"guest {guest.name} has deployed commit {first.checksum[:12]} itself"
+    if guest.source.guest:
+        return (f"{made}, and boots it when it starts next",)
+    return (
+        f"{made}, and boots {booted.checksum[:12]}: set `source` to 'guest' if it is to boot what it deploys",
     )
 
 
@@ -169,9 +234,10 @@ def _pull(guest: Guest, checksum: str | None, remote: str | None) -> Step:
     name = guest.source.commit or guest.source.ref or ""
     what = f"commit {checksum[:12]}" if checksum else f"ref {name}"
     origin = f"remote {remote}" if remote else "the host's /ostree"
+    into = "the host's /ostree" if guest.sysroot == "shared" else f"the sysroot of guest {guest.name}"
     return Step(
-        f"pull {what} from {origin} into the sysroot of guest {guest.name}",
-        "pull",
+        f"pull {what} from {origin} into {into}",
+        "pull-shared" if guest.sysroot == "shared" else "pull",
         (guest.name, checksum or "", remote or "", name if remote else ""),
         changes=(Sysroots, Commit) if remote else (),
     )
@@ -182,19 +248,21 @@ def deployment(guest: Guest, view: View | Plan) -> Plan:
     if isinstance(view, Plan):
         return view
     found = resolve(guest.source, view.host)
-    if view.current(guest) or view.of_commit(guest, found.commit):
+    if view.moves(guest) or view.current(guest) or view.to_boot(guest, found.commit):
         return Plan()
     if found.refused:
         return Plan(refusals=(f"guest {guest.name}: {found.refused}",))
     what = f"commit {found.commit[:12]}" if found.commit else str(guest.source)
+    shared = guest.sysroot == "shared"
+    where = "the host's /ostree, not as default" if shared else guest.directory
     return Plan(
         steps=(
             Step(
-                f"deploy {what} in stateroot {guest.name} of {guest.directory}",
-                "deploy",
+                f"deploy {what} in stateroot {guest.name} of {where}",
+                "deploy-shared" if shared else "deploy",
                 (guest.name, found.commit or ""),
                 changes=(Sysroots,),
-                guest=guest.name,
+                guest="" if shared else guest.name,
             ),
         )
     )
@@ -204,13 +272,13 @@ def current(guest: Guest, view: View | Plan) -> Plan:
     """Point `current` at the deployment of the source's commit, when it points at none."""
     if isinstance(view, Plan):
         return view
-    if view.current(guest):
+    if view.moves(guest) or view.current(guest):
         return Plan()
     found = resolve(guest.source, view.host)
     if found.refused:
         return Plan(refusals=(f"guest {guest.name}: {found.refused}",))
-    chosen = view.of_commit(guest, found.commit)
+    chosen = view.to_boot(guest, found.commit)
     what = f"deployment {chosen.id[:12]}" if chosen else f"the deployment of {guest.source}"
-    arguments = (guest.name, chosen.id if chosen else "")
+    arguments = (guest.name, f"{guest.deployments}/{chosen.id}" if chosen else "")
     sentence = f"let guest {guest.name} boot {what}"
     return Plan(steps=(Step(sentence, "current", arguments, changes=(Guests,), guest=guest.name),))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from pyinfra_nspawn.specs.base import Line, Path, Secret, Spec
-from pyinfra_nspawn.specs.host import STATE_DIRECTORY
+from pyinfra_nspawn.specs.host import HOST_SYSROOT, STATE_DIRECTORY
 from pyinfra_nspawn.specs.source import Source, SourceText
 
 
@@ -134,11 +134,13 @@ class Guest(Spec):
     """An OSTree guest, as an inventory's `guests` describes it.
 
     + name: machine name and stateroot
-    + source: `host`, a commit, `REF` or `REMOTE:REF`; see `Source`
-    + sysroot: `private`: an OSTree sysroot of its own below /var/lib/pyinfra-nspawn
+    + source: `host`, a commit, `REF` or `REMOTE:REF`; `guest` with isolation `none`; see `Source`
+    + sysroot: `private`: an OSTree sysroot of its own below /var/lib/pyinfra-nspawn; `shared`: a stateroot
+      in the host's own /ostree, and so in the host's boot menu
     + isolation: `private-users`: guest root is no root on the host; `overlay`: it is, and what it writes
-      to its / goes to a layer that is thrown away when it stops. That is no wall: such a guest is as
-      trusted as its host
+      to its / goes to a layer that is thrown away when it stops; `none`: it is, / is read-only, and it
+      sees the /sysroot and /boot that it was deployed in, as a booted OSTree system does. Only the first
+      is a wall: another guest is as trusted as its host
     + network: `veth`: a plain pair of interfaces, `host0` in the guest
     + autostart: start with the host
     + after: guests of the same host that are up before this one starts with the host
@@ -160,12 +162,14 @@ class Guest(Spec):
     + mask_units: units that the guest must not start
     + files: by path; a text, or a `File`
     + credentials: by name, as systemd.system-credentials(7) lists them; kept secret
+    + adopt: take over the stateroot, drop-ins and files of that name that somebody made by hand;
+      `--data adopt=NAME` sets it for one run
     """
 
     name: MachineName
     source: SourceText = Source()
-    sysroot: Literal["private"] = "private"
-    isolation: Literal["private-users", "overlay"] = "private-users"
+    sysroot: Literal["private", "shared"] = "private"
+    isolation: Literal["private-users", "overlay", "none"] = "private-users"
     network: Literal["veth"] = "veth"
     autostart: bool = True
     after: Annotated[tuple[MachineName, ...], Lines] = ()
@@ -186,6 +190,7 @@ class Guest(Spec):
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
     files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
+    adopt: bool = False
 
     @model_validator(mode="after")
     def _spare_the_host(self) -> Guest:
@@ -200,6 +205,12 @@ class Guest(Spec):
             raise ValueError("purge: is only for a guest whose `state` is 'absent'")
         return self
 
+    @model_validator(mode="after")
+    def _deploy_what_it_sees(self) -> Guest:
+        if self.source.guest and self.isolation != "none":
+            raise ValueError("source: 'guest' needs isolation 'none': else it cannot deploy anything")
+        return self
+
     @property
     def unit(self) -> str:
         """The guest's unit on the host."""
@@ -207,8 +218,33 @@ class Guest(Spec):
 
     @property
     def directory(self) -> str:
-        """The guest's sysroot on the host, which holds everything of it that is kept."""
+        """Everything of the guest that is kept on the host: its sysroot too, unless that is shared."""
         return f"{STATE_DIRECTORY}/{self.name}"
+
+    @property
+    def sysroot_directory(self) -> str:
+        """The OSTree sysroot that the guest is deployed in."""
+        return HOST_SYSROOT if self.sysroot == "shared" else self.directory
+
+    @property
+    def boot(self) -> str:
+        """The /boot of that sysroot, where its boot loader entries are."""
+        return "/boot" if self.sysroot == "shared" else f"{self.directory}/boot"
+
+    @property
+    def stateroot(self) -> str:
+        """The guest's stateroot on the host."""
+        return f"{self.sysroot_directory}/ostree/deploy/{self.name}"
+
+    @property
+    def deployments(self) -> str:
+        """Where its deployments lie, as `current` names them: a private sysroot lies beside it."""
+        return f"{self.stateroot}/deploy".removeprefix(f"{self.directory}/")
+
+    @property
+    def stateroot_link(self) -> str:
+        """The symlink that says that a stateroot in the host's own sysroot is ours."""
+        return f"{self.directory}/stateroot"
 
     @property
     def current(self) -> str:
@@ -218,12 +254,12 @@ class Guest(Spec):
     @property
     def var(self) -> str:
         """The guest's /var on the host."""
-        return f"{self.directory}/ostree/deploy/{self.name}/var"
+        return f"{self.stateroot}/var"
 
     @property
-    def etc_mount(self) -> str:
-        """Where the guest's unit, and nothing else, sees the deployment's /etc."""
-        return f"/run/pyinfra-nspawn/{self.name}/etc"
+    def mounts(self) -> str:
+        """Where the guest's unit, and nothing else, sees what it binds into the guest."""
+        return f"/run/pyinfra-nspawn/{self.name}"
 
     @property
     def credentials_directory(self) -> str:

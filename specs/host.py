@@ -9,6 +9,7 @@ from pydantic import Field
 from pyinfra_nspawn.specs.base import Spec
 
 STATE_DIRECTORY = "/var/lib/pyinfra-nspawn"
+HOST_SYSROOT = "/sysroot"
 SYSCTL_FILE = "/etc/sysctl.d/60-pyinfra-nspawn.conf"
 
 

@@ -1,4 +1,4 @@
-"""Where a guest's deployment comes from: the host's commit, a commit, or a ref."""
+"""Where a guest's deployment comes from: the host's commit, a commit, a ref, or the guest itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Source(Spec):
     + commit: the checksum, 64 hex digits; else None
     + ref: a ref in the host's repository, or on `remote`; else None
     + remote: the remote that offers the ref or commit; None when the host must have it
+    + guest: the guest deploys its own commits, and boots what it deployed last; it begins with the host's
 
     All None is `host`: the commit that the host is booted from (its base commit when rpm-ostree has
     layered packages upon it).
@@ -30,15 +31,16 @@ class Source(Spec):
     commit: str | None = None
     ref: str | None = None
     remote: str | None = None
+    guest: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `host`, a checksum, `REF`, `REMOTE:REF` or `REMOTE:CHECKSUM`.
+        """Read `host`, `guest`, a checksum, `REF`, `REMOTE:REF` or `REMOTE:CHECKSUM`.
 
         Raises ValueError for anything else, a shortened checksum included.
         """
-        if text == "host":
-            return cls()
+        if text in ("host", "guest"):
+            return cls(guest=text == "guest")
         remote, colon, name = text.rpartition(":")
         if colon and not _REMOTE.fullmatch(remote):
             raise ValueError("the part before ':' is no name of a remote")
@@ -47,7 +49,7 @@ class Source(Spec):
         if _SHORT_CHECKSUM.fullmatch(name):
             raise ValueError("a commit is written with all its 64 hex digits")
         if not _REF.fullmatch(name):
-            raise ValueError("must be 'host', a commit of 64 hex digits, 'REF' or 'REMOTE:REF'")
+            raise ValueError("must be 'host', 'guest', a commit of 64 hex digits, 'REF' or 'REMOTE:REF'")
         return cls(ref=name, remote=remote or None)
 
     @property
@@ -58,7 +60,7 @@ class Source(Spec):
         return f"{self.remote}:{self.ref}" if self.remote else self.ref
 
     def __str__(self) -> str:
-        name = self.commit or self.ref or "host"
+        name = self.commit or self.ref or ("guest" if self.guest else "host")
         return f"{self.remote}:{name}" if self.remote else name
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # guests [NAME]: that guest, or every one that this host knows of, ours or not. Prints one `units` part, and for each guest
-# `directory`, `current`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
+# `directory`, `current`, `stateroot`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
 # `failed` and `etc`.
 
 names() {
@@ -52,8 +52,10 @@ credentials() { # NAME
 directory() { # NAME
     [ -d "/var/lib/pyinfra-nspawn/$1" ] || return
     value "directory $1" "$(stat -c '%a %u:%g' "/var/lib/pyinfra-nspawn/$1")"
-    [ ! -L "/var/lib/pyinfra-nspawn/$1/current" ] ||
-        value "current $1" "$(readlink "/var/lib/pyinfra-nspawn/$1/current")"
+    for link in current stateroot; do
+        [ ! -L "/var/lib/pyinfra-nspawn/$1/$link" ] ||
+            value "$link $1" "$(readlink "/var/lib/pyinfra-nspawn/$1/$link")"
+    done
 }
 
 # The definition that a running guest was started with is in the environment of its nspawn.

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # sysroots [NAME]: that guest's OSTree sysroot, or the host's and those of its guests. Prints: status (or status-json), stateroots,
-# refs, free; for the host's also remotes and, where there is one, rpm-ostree (or rpm-ostree-json).
+# refs, free; for the host's also remotes, fallback and, where there is one, rpm-ostree (or rpm-ostree-json).
 
 # json=--json where ostree knows it (2025.3 and later); before that it is an error, and the text is read.
 status() { # NAME ADMIN-OPTION...
@@ -18,6 +18,14 @@ remotes() {
 refs() {
     (cd "$1/refs" && grep -RH . heads remotes)
     [ $? -le 1 ] # 1: no line matched, there is no ref
+}
+
+# What boots another deployment when one does not come up: it takes the second entry, whosever it is.
+fallback() {
+    ! systemctl is-enabled --quiet greenboot-healthcheck.service 2>/dev/null || echo greenboot
+    for path in /boot/grub2/grubenv /boot/grub/grubenv /boot/efi/EFI/*/grubenv; do
+        ! grep -qs '^boot_counter=' "$path" || echo "boot_counter (in $path)"
+    done
 }
 
 sysroot() { # NAME PATH ADMIN-OPTION...
@@ -46,6 +54,7 @@ if have ostree; then
         # (https://github.com/ostreedev/ostree/issues/2992).
         sysroot / /sysroot
         part "remotes /" remotes
+        part "fallback /" fallback
         have rpm-ostree && rpm_ostree
     fi
     for config in /var/lib/pyinfra-nspawn/${1:-*}/ostree/repo/config; do

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# removal NAME [purge]: the guest's unit, files and deployments; with purge its /var too. What tells that there is
-# something left to remove goes last.
+# removal NAME [purge]: the guest's unit, files and deployments, in whatever sysroot; with purge its /var too. What tells
+# that there is something left to remove goes last.
 name=$1 purge=$2
 unit=systemd-nspawn@$name.service
 dropins=/etc/systemd/system/$unit.d
@@ -13,18 +13,12 @@ done
 rmdir "$dropins" 2>/dev/null || :
 systemctl daemon-reload
 systemctl reset-failed "$unit" 2>/dev/null || :
+rm -rf --one-file-system "/run/pyinfra-nspawn/$name"
 
-deployments() {
-    ostree admin --sysroot="$own" status | grep -c "^[* ] $name " || :
-}
-
-if [ -e "$own/ostree/repo/config" ]; then
-    left=$(deployments)
-    while [ "$left" -gt 0 ]; do
-        left=$((left - 1))
-        ostree admin --sysroot="$own" undeploy "$left"
-    done
-    ostree admin --sysroot="$own" cleanup
+if [ -L "$own/stateroot" ]; then
+    undeploy shared "$name"
+    [ -z "$purge" ] || rm -rf --one-file-system "/sysroot/ostree/deploy/$name"
 fi
+[ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
 rm -rf "$own/credentials" "$own/current"
 [ -z "$purge" ] || rm -rf --one-file-system "$own"

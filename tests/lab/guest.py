@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 #: DHCP in a guest takes 3 to 6 s from its start.
 ADDRESS_SECONDS = 30
+
+
+def inside(host: Host, guest: str, script: str) -> str:
+    """Return what a shell command printed in the guest, which must succeed."""
+    door = f"systemd-run --machine={guest} --pipe --wait --quiet --collect"
+    return host.succeed(f"{door} sh -c {shlex.quote(script)}", timeout=120)
 
 
 def address(host: Host, guest: str) -> str:

@@ -23,9 +23,11 @@ booted=$({BOOTED})
 ostree diff --repo=/ostree/repo "${{booted%.*}}" "/sysroot/ostree/deploy/host/deploy/$booted" |
     grep -v '    etc'
 """
+REPOSITORY = f"repo={OWN}/ostree/repo; [ -e $repo ] || repo=/ostree/repo"
 GUEST_DIFF = f"""
+{REPOSITORY}
 id=$(basename "$(readlink {OWN}/current)")
-ostree diff --repo={OWN}/ostree/repo "${{id%.*}}" {OWN}/current | grep -v '    etc'
+ostree diff --repo=$repo "${{id%.*}}" {OWN}/current | grep -v '    etc'
 """
 
 
@@ -42,4 +44,4 @@ def deviations(host: Host) -> tuple[str, str]:
 def check(host: Host) -> None:
     """Expect every object in the stores of the host and of the guest to be what its name says."""
     host.succeed("ostree fsck --quiet", timeout=120)
-    host.succeed(f"ostree fsck --quiet --repo={OWN}/ostree/repo", timeout=120)
+    host.succeed(f"{REPOSITORY}; ostree fsck --quiet --repo=$repo", timeout=120)

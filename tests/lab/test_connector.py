@@ -48,12 +48,16 @@ b
 """
 
 
-@pytest.fixture(scope="module", params=["private-users", "overlay"])
+KINDS = [("private", "private-users"), ("private", "overlay"), ("shared", "none")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind[1])
 def isolation(fresh: dict[str, Host], request: pytest.FixtureRequest) -> str:
-    succeed(guests=[{"name": "web", "isolation": request.param}])
+    sysroot, isolation = request.param
+    succeed(guests=[{"name": "web", "sysroot": sysroot, "isolation": isolation}])
     for host in fresh.values():
         host.succeed("systemd-run -M web --wait --quiet --collect rm -rf /etc/put /etc/line /var/lib/made")
-    return request.param
+    return isolation
 
 
 def deploy_of(folder: Path, text: str) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -182,6 +183,10 @@ def test_a_commit_that_one_of_two_hosts_has(fresh: dict[str, Host]):
     assert fresh["lab1"].succeed("systemctl -M web is-system-running") == "running\n"
 
 
+#: Longer than any step of a run says nothing.
+SILENT_SECONDS = 90
+
+
 def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
     """Run both deploys at a terminal, and return the exit code and what it showed."""
     ours, theirs = pty.openpty()
@@ -191,9 +196,12 @@ def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
         os.write(ours, typed.encode())
         shown = b""
         with contextlib.suppress(OSError):  # the terminal's end is an error
-            while read := os.read(ours, 65536):
-                shown += read
-        code = process.wait(timeout=120)
+            while select.select([ours], [], [], SILENT_SECONDS)[0]:
+                shown += os.read(ours, 65536)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        process.kill()  # one that waits for an answer would wait for ever
+        code = process.wait()
     os.close(ours)
     return code, re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", shown.decode())
 

@@ -74,10 +74,11 @@ SENTENCES = {
     "'Welcome to this host!'); mend that and run again",
     "unbooted": "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree",
     "foreign": f"guest web: {DROPIN} is a drop-in that is not ours: move it away, "
-    "or give the guest another name",
+    "take it over with `--data adopt=web`, or give the guest another name",
     "full": "/var/lib/pyinfra-nspawn has 97 MiB left, and a new guest is made only with 256: free some, "
     "or lower `free_mib` in the inventory's `nspawn_host`",
-    "file": f"guest web: {SETTINGS} is not ours: move it away, or give the guest another name",
+    "file": f"guest web: {SETTINGS} is not ours: move it away, "
+    "take it over with `--data adopt=web`, or give the guest another name",
     "degraded": "guest web is degraded: nginx.service failed; "
     "mend it in the guest, or set `on_degraded` to 'report'",
     "lost": "the host's guests could not be read (the host gave no answer); mend that and run again",

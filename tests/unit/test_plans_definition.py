@@ -138,8 +138,10 @@ def test_a_file_in_our_place_that_is_not_ours():
     foreign = {NSPAWN: FileSeen("[Exec]\nBoot=no\n", "644")}
     plan = definition(guest(), {"web": GuestSeen(files=foreign)})
     assert not plan.steps
-    assert plan.refusals == (
-        f"guest web: {NSPAWN} is not ours: move it away, or give the guest another name",
+    (refusal,) = plan.refusals
+    assert refusal == (
+        f"guest web: {NSPAWN} is not ours: move it away, "
+        "take it over with `--data adopt=web`, or give the guest another name"
     )
     assert plan.diffs[0].before == ("[Exec]", "Boot=no")
 

@@ -1,5 +1,7 @@
 """Which commit a guest gets, and that nothing of it is done twice or chosen by position."""
 
+from dataclasses import replace
+
 import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable
@@ -7,7 +9,7 @@ from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen
 from pyinfra_nspawn.facts.ostree import HostSysroots
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import sysroot as plans
-from tests.unit.seen import NEW, OLD, current, deployment, guest, host_sysroot, own, sysroots
+from tests.unit.seen import NEW, OLD, UNIT, current, deployment, guest, host_sysroot, own, sysroots
 
 ABSENT = "c" * 64
 
@@ -113,13 +115,13 @@ def test_a_run_that_was_killed_after_the_deployment():
     wanted, view = guest(), look(GuestSeen(), sysroots(own(NEW, OLD)))
     assert plans.commit(wanted, view, no_one_asks) == Plan()
     assert plans.deployment(wanted, view) == Plan()
-    assert plans.current(wanted, view).steps[0].arguments == ("web", f"{OLD}.0")
+    assert plans.current(wanted, view).steps[0].arguments == ("web", current(OLD))
 
 
 def test_a_current_that_points_nowhere_is_mended_by_the_source():
     wanted, view = guest(), look(GuestSeen(current=current(NEW)), sysroots(own(OLD)))
     assert plans.deployment(wanted, view) == Plan()
-    assert plans.current(wanted, view).steps[0].arguments == ("web", f"{OLD}.0")
+    assert plans.current(wanted, view).steps[0].arguments == ("web", current(OLD))
 
 
 def test_a_deployment_of_another_stateroot_is_none_of_the_guest():
@@ -143,3 +145,79 @@ def test_what_cannot_be_read_is_not_taken_for_absent(found, seen, what: str):
     assert view.refusals == (f"{what} could not be read (no); mend that and run again",)
     assert plans.stateroot(guest(), view) is view
     assert plans.deployment(guest(), view) is view
+
+
+SHARED = guest(sysroot="shared")
+LINK = "/sysroot/ostree/deploy/web"
+OURS = GuestSeen(current=f"{LINK}/deploy/{OLD}.0", stateroot=LINK)
+BESIDE = host_sysroot(
+    deployments=(deployment(NEW, "fedora", booted=True), deployment(OLD)), stateroots=("fedora", "web")
+)
+
+
+def test_a_new_guest_beside_the_host():
+    view = look(wanted=SHARED)
+    assert plans.stateroot(SHARED, view).steps[0].script == "stateroot-shared"
+    assert plans.commit(SHARED, view, no_one_asks) == Plan()
+    assert plans.deployment(SHARED, view).steps[0].script == "deploy-shared"
+    view = look(replace(OURS, current=None), sysroots(host=BESIDE), SHARED)
+    assert plans.current(guest(sysroot="shared", source=OLD), view).steps[0].arguments == (
+        "web",
+        f"{LINK}/deploy/{OLD}.0",
+    )
+
+
+def test_a_guest_beside_the_host_that_is_there():
+    view = look(OURS, sysroots(host=BESIDE), SHARED)
+    assert (
+        plans.stateroot(SHARED, view)
+        == plans.deployment(SHARED, view)
+        == plans.current(SHARED, view)
+        == Plan()
+    )
+    assert plans.commit(SHARED, view, no_one_asks).notes[0].startswith("guest web is behind")
+
+
+def test_where_a_fallback_would_boot_it_it_is_refused_and_a_private_one_is_not():
+    host = replace(BESIDE, fallback="greenboot")
+    (sentence,) = look(OURS, sysroots(host=host), SHARED).refusals
+    assert sentence.startswith(
+        "guest web: this host uses greenboot, which falls back to the second boot entry"
+    )
+    assert not isinstance(look(OURS, sysroots(host=host), guest()), Plan)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "found"),
+    [
+        (guest(), OURS, sysroots(host=BESIDE)),
+        (SHARED, GuestSeen(current=current(OLD)), sysroots(own(OLD))),
+    ],
+)
+def test_a_guest_in_the_other_sysroot_is_moved_and_nothing_else_is_made(wanted, seen, found):
+    view = look(seen, found, wanted)
+    assert plans.stateroot(wanted, view).steps[0].arguments == ("web", wanted.sysroot)
+    assert plans.commit(wanted, view, no_one_asks) == Plan()
+    assert plans.deployment(wanted, view) == plans.current(wanted, view) == Plan()
+
+
+def test_one_that_runs_is_not_moved_when_changes_are_only_to_be_reported():
+    wanted = guest(on_change="report")
+    view = look(replace(OURS, unit=UNIT), sysroots(host=BESIDE), wanted)
+    assert "`on_change` is 'report': stop it, then run again" in plans.stateroot(wanted, view).refusals[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("host", "set `source` to 'guest' if it is to boot what it deploys"),
+        ("guest", "and boots it when it starts next"),
+    ],
+)
+def test_what_a_guest_deployed_itself_is_told(source: str, says: str):
+    wanted = guest(isolation="none", source=source)
+    view = look(GuestSeen(current=current(OLD)), sysroots(own(NEW, OLD)), wanted)
+    plan = plans.commit(wanted, view, no_one_asks)
+    assert not plan.steps
+    assert f"has deployed commit {NEW[:12]} itself" in plan.notes[-1]
+    assert plan.notes[-1].endswith(says)

@@ -133,9 +133,9 @@ CLEAN = LINE.filter(lambda text: all(map(known, text)))
 FIELDS = {
     Guest: {
         "name": lambda of: of(NAME),
-        "source": lambda of: of(st.just("host") | COMMIT | REF) | data(Source, of),
-        "sysroot": lambda of: of(st.just("private")),
-        "isolation": lambda of: of(st.sampled_from(["private-users", "overlay"])),
+        "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF) | data(Source, of),
+        "sysroot": lambda of: of(st.sampled_from(["private", "shared"])),
+        "isolation": lambda of: of(st.sampled_from(["private-users", "overlay", "none"])),
         "network": lambda of: of(st.just("veth")),
         "autostart": lambda of: of(st.booleans()),
         "after": lambda of: some(of(NAME)),
@@ -156,11 +156,13 @@ FIELDS = {
         "mask_units": lambda of: some(of(UNIT)),
         "files": lambda of: st.dictionaries(of(PATH), SECRET_TEXT | data(File, of), max_size=2),
         "credentials": lambda of: st.dictionaries(of(CREDENTIAL), of(SECRET_TEXT), max_size=2),
+        "adopt": lambda of: of(st.booleans()),
     },
     Source: {
         "commit": lambda of: of(COMMIT),
         "ref": lambda of: of(REF),
         "remote": lambda of: of(WORD),
+        "guest": lambda of: of(st.booleans()),
     },
     Bind: {
         "source": lambda of: of(PATH),
@@ -263,20 +265,22 @@ def said_to_boot(wanted: Guest) -> list:
     readers = {
         "Description": partial(expanded, instance=wanted.name),
         **dict.fromkeys(("RequiresMountsFor", "Environment", "BindPaths"), values),
-        **dict.fromkeys(("ExecStart", "ExecStopPost"), command),
+        **dict.fromkeys(("ExecStart", "ExecStartPre", "ExecStopPost"), command),
     }
     return said(wanted, BOOTED, **readers)
 
 
 def to_boot(wanted: Guest) -> list:
     """Return what 50-ostree.conf has to say."""
-    directory = f"/var/lib/pyinfra-nspawn/{wanted.name}"
+    directory, shared = f"/var/lib/pyinfra-nspawn/{wanted.name}", wanted.sysroot == "shared"
     about = [("Description", f"OSTree guest {wanted.name}"), ("RequiresMountsFor", [directory])]
     service = [
         ("Environment", [f"PYINFRA_NSPAWN_DEFINITION={define(wanted).digest}"]),
-        ("BindPaths", [f"{directory}/current/etc:/run/pyinfra-nspawn/{wanted.name}/etc"]),
+        ("BindPaths", [f"{directory}/current/etc:{MOUNTS}/{wanted.name}/etc"]),
+        *([("BindPaths", [f"{in_host(wanted)}/var:{MOUNTS}/{wanted.name}/var"])] if shared else []),
+        *([("ExecStartPre", ["+sh", "-ec", choosing(wanted, directory)])] if wanted.source.guest else []),
         ("ExecStart", []),
-        ("ExecStart", container(wanted, directory)),
+        ("ExecStart", [*beginning(wanted), *container(wanted, directory)]),
         ("ExecStopPost", []),
         *(("DeviceAllow", devices) for devices in ("", "char-pts rw", "/dev/net/tun rwm")),
     ]
@@ -286,18 +290,61 @@ def to_boot(wanted: Guest) -> list:
 ISOLATION = {
     "private-users": ["--read-only", "--private-users=pick", "--private-users-ownership=map"],
     "overlay": ["--volatile=overlay", "--private-users=no"],
+    "none": ["--read-only", "--private-users=no"],
 }
+MOUNTS = "/run/pyinfra-nspawn"
+
+
+def in_host(wanted: Guest) -> str:
+    return f"/sysroot/ostree/deploy/{wanted.name}"
+
+
+def choosing(wanted: Guest, directory: str) -> str:
+    """Return the script that lets a guest boot what it deployed; its name is all that varies."""
+    shared = wanted.sysroot == "shared"
+    option = "" if shared else f" --sysroot={directory}"
+    deployments = f"{in_host(wanted) if shared else f'ostree/deploy/{wanted.name}'}/deploy"
+    return (
+        f"ostree admin{option} status | while read -r name id rest; do "
+        'if [ "$name" = "*" ]; then name=$id id=${rest%% *}; fi; '
+        f'if [ "$name" = {wanted.name} ]; then cd {directory}; '
+        f'ln -sfn {deployments}/"$id" .current.new; exec mv -T .current.new current; fi; done'
+    )
+
+
+def beginning(wanted: Guest) -> list[str]:
+    """Return the shell that makes ready what nspawn is to mount, where that takes one."""
+    mounts = f"{MOUNTS}/{wanted.name}"
+    writable = [f"mount -o remount,bind,rw {mounts}/{what};" for what in ("etc", "var")]
+    script = [
+        *(writable if wanted.sysroot == "shared" else []),
+        *([f": >{mounts}/ostree-booted;"] if wanted.isolation == "none" else []),
+    ]
+    return ["sh", "-ec", " ".join([*script, 'exec "$0" "$@"'])] if script else []
+
+
+def seen_by_ostree(wanted: Guest, directory: str) -> list[str]:
+    """Return the binds in which a guest without isolation finds the sysroot it was deployed in."""
+    shared = wanted.sysroot == "shared"
+    return [
+        f"--bind-ro={'/sysroot' if shared else directory}:/sysroot:norbind",
+        f"--bind-ro={'' if shared else directory}/boot:/boot:norbind",
+        f"--bind-ro={MOUNTS}/{wanted.name}/ostree-booted:/run/ostree-booted",
+    ]
 
 
 def container(wanted: Guest, directory: str) -> list[str]:
     private = wanted.isolation == "private-users"
     made = {"tmpfiles.extra"} if wanted.authorized_keys or wanted.files else set()
+    own = f"{directory}/ostree/deploy/{wanted.name}"
+    var = f"{MOUNTS}/{wanted.name}/var" if wanted.sysroot == "shared" else f"{own}/var"
     return [
         *("systemd-nspawn", "--quiet", "--keep-unit", "--boot", "--settings=override"),
         *(f"--machine={wanted.name}", f"--directory={directory}/current"),
         *ISOLATION[wanted.isolation],
-        f"--bind=/run/pyinfra-nspawn/{wanted.name}/etc:/etc{':idmap' if private else ''}",
-        f"--bind={directory}/ostree/deploy/{wanted.name}/var:/var{':idmap' if private else ''}",
+        *(seen_by_ostree(wanted, directory) if wanted.isolation == "none" else []),
+        f"--bind={MOUNTS}/{wanted.name}/etc:/etc{':idmap' if private else ''}",
+        f"--bind={var}:/var{':idmap' if private else ''}",
         *(bound(bind, private=private) for bind in wanted.binds),
         *(
             f"--load-credential={name}:{directory}/credentials/{name}"
@@ -461,10 +508,10 @@ def commands(plans: list[Plan]) -> list[tuple[StringCommand, list[str]]]:
     """Return the command of each step, with the words that a shell has to read in it."""
     found = []
     for step in (step for plan in plans for step in plan.steps):
-        beside = step.script in ("stateroot", "pull", "deploy")
-        parts = ["common", *(["beside"] if beside else []), step.script]
-        script = "\n".join((SCRIPTS / f"{part}.sh").read_text() for part in parts)
-        before = ["unshare", "--mount"] if beside else []
+        shared = ["shared"] if step.script.endswith("-shared") else []
+        upon = ["beside", *shared] if shared or step.script in ("stateroot", "pull", "deploy") else []
+        script = "\n".join((SCRIPTS / f"{part}.sh").read_text() for part in ("common", *upon, step.script))
+        before = ["unshare", "--mount"] if upon else []
         after = [] if step.stdin else ["</dev/null"]
         words = [*before, "sh", "-c", script, step.script, *step.arguments, *after]
         found.append((_run.command(step), words))

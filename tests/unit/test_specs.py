@@ -71,9 +71,9 @@ def test_a_wrong_type():
     assert refusal(autostart="yes") == "inventory of host1: autostart: Input should be a valid boolean"
 
 
-def test_what_is_not_built_yet_is_not_accepted():
-    assert "sysroot" in refusal(sysroot="shared")
-    assert "isolation" in refusal(isolation="none")
+def test_a_guest_that_deploys_for_itself_must_see_where():
+    assert "source: 'guest' needs isolation 'none'" in refusal(source="guest", isolation="overlay")
+    assert Guest.of({"name": "web", "source": "guest", "isolation": "none"}, "test").source.guest
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.verify.backend import guest_host
 from tests.verify.mounts import Mount, parse
 
 if TYPE_CHECKING:
     from testinfra.backend.base import CommandResult
+    from testinfra.host import Host as TestinfraHost
 
     from pyinfra_nspawn import specs
     from tests.verify.shell import Shell
@@ -93,9 +95,8 @@ class Host(Place):
 
     @property
     def guests_beside_it(self) -> set[str]:
-        """The stateroots that would be guests, were they the host's: not the one it was booted from."""
-        booted = {line.split()[1] for line in self.status.splitlines() if line.startswith("*")}
-        return {guest.spec.name for guest in self.guests} - booted
+        """The guests that are not to be in the host's own sysroot."""
+        return {guest.spec.name for guest in self.guests if guest.spec.sysroot == "private"}
 
 
 class Guest(Place):
@@ -122,6 +123,22 @@ class Guest(Place):
         """What `current` points at, as the symlink has it; `nothing` where there is none."""
         return self.host.run("readlink", self.spec.current).stdout.strip() or "nothing"
 
+    @property
+    def repository(self) -> str:
+        """The repository that its commit is in."""
+        return f"{self.spec.sysroot_directory}/ostree/repo"
+
+    @property
+    def stateroot(self) -> str:
+        """The end of its stateroot's path, wherever the file system that it lies on is mounted."""
+        own = "" if self.spec.sysroot == "shared" else f"/{self.spec.name}"
+        return f"{own}/ostree/deploy/{self.spec.name}"
+
+    @property
+    def etc(self) -> str:
+        """The end of the path of the /etc that it is to have."""
+        return f"{self.stateroot}/deploy/{self.current.rpartition('/')[2]}/etc"
+
     # While it runs.
 
     @functools.cached_property
@@ -143,20 +160,32 @@ class Guest(Place):
         """Return the environment that a process of the host was started with, `NAME=VALUE`."""
         return self.host.output("cat", f"/proc/{process}/environ").split("\0")
 
+    @functools.cached_property
+    def within(self) -> TestinfraHost:
+        """The guest itself, with testinfra's modules."""
+        assert self.host.shell is not None
+        return guest_host(self.host.shell, self.spec.name)
+
     def inside(self, *words: str) -> str:
         """Return what a command printed in the guest, which must succeed."""
         __tracebackhide__ = True
-        door = ("systemd-run", "--machine", self.spec.name, "--pipe", "--wait", "--quiet", "--collect")
-        done = self.host.run(*door, "--", *words)
+        done = self.within.run(shlex.join(words))
         if done.rc != 0:
             said = done.stderr.strip() or done.stdout.strip() or "nothing"
             self.fail(f"expected success of `{shlex.join(words)}` in the guest, found {done.rc}: {said}")
         return done.stdout
 
-    def stat_inside(self, path: str, what: str) -> str:
-        """Return what stat(1) says of a path in the guest; `nothing` where there is none."""
-        script = f"stat -L -c {shlex.quote(what)} -- {shlex.quote(path)} || echo nothing"
-        return self.inside("sh", "-c", script).strip()
+    def mode_inside(self, path: str, *, numeric: tuple[bool, bool] = (False, False)) -> str:
+        """Return mode and owner of a file in the guest, like `0600 root:root`; `nothing` where there is none.
+
+        + numeric: whether the user, and whether the group, are told as numbers
+        """
+        file = self.within.file(path)
+        if not file.exists:
+            return "nothing"
+        user = file.uid if numeric[0] else file.user
+        group = file.gid if numeric[1] else file.group
+        return f"{file.mode:04o} {user}:{group}"
 
 
 def deployments(status: str) -> list[str]:

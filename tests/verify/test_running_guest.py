@@ -36,10 +36,9 @@ def test_the_guest_runs_its_present_definition(running: Guest):
 
 def test_the_guest_runs_its_current_deployment(running: Guest):
     """Its / may be an overlay above it; its /etc is the deployment's own."""
-    wanted = f"/{running.spec.name}/{running.current}/etc"
     found = running.mounts["/etc"].root
-    if not found.endswith(wanted):
-        running.fail(f"expected its /etc to be …{wanted}, found {found}")
+    if not found.endswith(running.etc):
+        running.fail(f"expected its /etc to be …{running.etc}, found {found}")
 
 
 # What keeps it from the host.
@@ -64,11 +63,23 @@ def test_the_guest_cannot_write_to_its_deployment(running: Guest):
         running.fail(f"expected its / to be mounted read-only, found {mount}")
 
 
+def test_a_guest_without_isolation_sees_where_it_was_deployed(running: Guest):
+    """ostree marks with `*` what it was booted from: there is a /sysroot, a /boot, an empty ostree-booted."""
+    if running.spec.isolation != "none":
+        pytest.skip(f"with isolation {running.spec.isolation} it does not")
+    booted = [
+        line.split()[1:3]
+        for line in running.inside("ostree", "admin", "status").splitlines()
+        if line[:1] == "*"
+    ]
+    wanted = [[running.spec.name, running.current.rpartition("/")[2]]]
+    running.expect("the deployment that ostree marks as booted in the guest", wanted, booted)
+
+
 @pytest.mark.parametrize("where", ["/etc", "/var"])
 def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str):
     """Its deployment's own /etc and its stateroot's own /var, writable."""
-    name = running.spec.name
-    wanted = {"/etc": f"/{name}/{running.current}/etc", "/var": f"/{name}/ostree/deploy/{name}/var"}
+    wanted = {"/etc": running.etc, "/var": f"{running.stateroot}/var"}
     mount = running.mounts.get(where)
     if mount is None or not mount.root.endswith(wanted[where]) or "rw" not in mount.options:
         running.fail(f"expected {where} to be …{wanted[where]}, writable, found {mount or 'no mount'}")
@@ -101,8 +112,8 @@ def test_the_guest_lets_its_keys_in(running: Guest):
     if not running.spec.authorized_keys:
         pytest.skip("no authorized keys are wanted")
     path = "/root/.ssh/authorized_keys"
-    running.expect(f"mode and owner of {path}", "600 root:root", running.stat_inside(path, "%a %U:%G"))
-    found = running.inside("cat", path).splitlines()
+    running.expect(f"mode and owner of {path}", "0600 root:root", running.mode_inside(path))
+    found = running.within.file(path).content_string.splitlines()
     missing = [key for key in running.spec.authorized_keys if key not in found]
     running.expect(f"keys missing from {path}", [], missing)
 
@@ -111,8 +122,8 @@ def test_the_guests_masked_units_are_masked(running: Guest):
     if not running.spec.mask_units:
         pytest.skip("no masked units are wanted")
     for unit in running.spec.mask_units:
-        shown = running.inside("systemctl", "show", "-p", "LoadState", "--value", "--", unit)
-        running.expect(unit, "masked", shown.strip())
+        shown = running.within.service(unit).systemd_properties["LoadState"]
+        running.expect(unit, "masked", shown)
 
 
 def test_the_guest_has_its_files(running: Guest):
@@ -120,11 +131,8 @@ def test_the_guest_has_its_files(running: Guest):
     if not running.spec.files:
         pytest.skip("no files are wanted")
     for path, file in running.spec.files.items():
-        user = "%u" if file.user.isdigit() else "%U"
-        group = "%g" if file.group.isdigit() else "%G"
-        wanted = f"{int(file.mode, 8):o} {file.user}:{file.group}"
-        found = running.stat_inside(path, f"%a {user}:{group}")
-        running.expect(f"mode and owner of {path}", wanted, found)
+        found = running.mode_inside(path, numeric=(file.user.isdigit(), file.group.isdigit()))
+        running.expect(f"mode and owner of {path}", f"{file.mode} {file.user}:{file.group}", found)
 
 
 def test_the_guest_has_its_environment(running: Guest):

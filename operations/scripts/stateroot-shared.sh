@@ -1,0 +1,3 @@
+# shellcheck shell=sh
+# stateroot-shared NAME: a stateroot in the host's own sysroot.
+make_stateroot "$1"

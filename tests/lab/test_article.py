@@ -1,0 +1,87 @@
+"""The article, step by step, done by our deploys: a stateroot beside the host's, without isolation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.conftest import succeed
+from tests.lab.guest import inside
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+def guests(source: str = "host") -> list[dict[str, Any]]:
+    return [{"name": "guest", "sysroot": "shared", "isolation": "none", "source": source}]
+
+
+def deployments(text: str) -> list[str]:
+    """Read `ostree admin status`: `* STATEROOT ID` or `STATEROOT ID` of each deployment, in order."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if line[:2] == "* ":
+            found.append(" ".join(words[:3]))
+        elif line[:2] == "  " and line[2:3] != " ":
+            found.append(" ".join(words[:2]))
+    return found
+
+
+def test_create_the_ostree_deployment(fresh: dict[str, Host]):
+    """The host has an update that it has not booted; the guest gets that commit."""
+    for host in fresh.values():
+        host.succeed(f"ostree admin deploy --os=host {host.spec.generation.next_ref}")
+    before = {name: deployments(host.succeed("ostree admin status")) for name, host in fresh.items()}
+    commits = {name: found[0].split()[1].partition(".")[0] for name, found in before.items()}
+    for name, host in fresh.items():
+        assert [line.split()[-2] for line in before[name]] == ["host", "host"]
+        succeed("-y", "--limit", name, guests=guests(commits[name]))
+        after = deployments(host.succeed("ostree admin status"))
+        assert after[0] == before[name][0]
+        assert f"guest {commits[name]}.0" in after
+        assert [line for line in after if not line.startswith("guest ")] == before[name]
+
+
+def test_enable_and_start_the_service(fresh: dict[str, Host]):
+    for host in fresh.values():
+        assert (
+            host.succeed("systemctl is-enabled systemd-nspawn@guest machines.target") == "enabled\nenabled\n"
+        )
+        listed = json.loads(host.succeed("machinectl list --output=json"))
+        (machine,) = [item for item in listed if item["machine"] == "guest"]
+        assert (machine["class"], machine["service"], machine["os"]) == (
+            "container",
+            "systemd-nspawn",
+            "debian",
+        )
+
+
+def test_machinectl_shell(fresh: dict[str, Host]):
+    """It takes a terminal."""
+    for host in fresh.values():
+        said = host.succeed("script -qec 'machinectl -q shell guest /bin/hostname' /dev/null </dev/null")
+        assert "guest" in said.split()
+
+
+def test_status_in_the_guest_marks_its_own_deployment(fresh: dict[str, Host]):
+    for host in fresh.values():
+        outside = deployments(host.succeed("ostree admin status"))
+        within = deployments(inside(host, "guest", "ostree admin status"))
+        assert [line.removeprefix("* ") for line in within] == [line.removeprefix("* ") for line in outside]
+        assert [line.split()[1] for line in outside if line.startswith("* ")] == ["host"]
+        assert [line.split()[1] for line in within if line.startswith("* ")] == ["guest"]
+        assert inside(host, "guest", "cat /usr/lib/lab-release") == f"{host.spec.generation.major}.2\n"
+        assert inside(host, "guest", "stat -c '%s %F' /run/ostree-booted") == "0 regular empty file\n"
+
+
+def test_the_host_boots_its_own(fresh: dict[str, Host]):
+    for host in fresh.values():
+        host.reboot()
+        booted = [line for line in deployments(host.succeed("ostree admin status")) if line.startswith("* ")]
+        assert [line.split()[1] for line in booted] == ["host"]
+        host.wait_until_succeeds("systemctl -M guest is-system-running")

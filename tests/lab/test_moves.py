@@ -1,0 +1,123 @@
+"""A guest moves between sysroots and isolations, with its /etc and /var; killed, it goes on, or back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.conftest import deploy, succeed
+from tests.lab.guest import inside
+from tests.lab.test_killed import NO_ORPHAN, killed_run
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+PRIVATE: dict[str, Any] = {"name": "web"}
+SHARED = {"name": "web", "sysroot": "shared", "isolation": "overlay"}
+NONE = {"name": "web", "sysroot": "shared", "isolation": "none"}
+OWN, BESIDE = "/var/lib/pyinfra-nspawn/web", "/sysroot/ostree/deploy/web"
+KEEP = """
+echo kept >/etc/kept; rm /etc/issue
+echo kept >/var/kept; chown 1000:1000 /var/kept; ln -s /etc /var/link
+"""
+KEPT = "cat /etc/kept; stat -c '%n %u:%g' /etc/kept /var/kept; readlink /var/link; ! test -e /etc/issue"
+IS = "kept\n/etc/kept 0:0\n/var/kept 1000:1000\n/etc\n"
+LEFT = {
+    "private": f"! [ -e {OWN}/stateroot ] && ! [ -e {BESIDE} ] && [ -d {OWN}/ostree/deploy/web/var ]",
+    "shared": f"! [ -e {OWN}/ostree ] && ! [ -e {OWN}/boot ] && [ -d {BESIDE}/var ]",
+}
+
+
+def is_whole(host: Host, guest: dict[str, Any]) -> None:
+    """Expect the guest to run where it is wanted, with what it had, and nothing left elsewhere."""
+    assert host.succeed("systemctl -M web is-system-running") == "running\n"
+    assert inside(host, "web", KEPT) == IS
+    host.succeed(LEFT[guest.get("sysroot", "private")])
+    assert host.run(f"find {OWN} {BESIDE} -maxdepth 1 -name '.*'").stdout == ""
+
+
+@pytest.fixture(scope="module")
+def hosts(fresh: dict[str, Host]) -> dict[str, Host]:
+    succeed(guests=[PRIVATE])
+    for host in fresh.values():
+        inside(host, "web", KEEP)
+    return fresh
+
+
+def test_it_moves_with_its_etc_and_var(hosts: dict[str, Host]):
+    before = {name: host.succeed("ostree admin status") for name, host in hosts.items()}
+    for guest in (SHARED, NONE, PRIVATE, NONE, PRIVATE):
+        planned = deploy("--dry", "--json", guests=[guest])
+        changes = {item["name"] for item in planned.json["plan"] if item["hosts_with_change"]}
+        assert not changes & {"Guests | Commit", "Guests | Deployment", "Guests | Current deployment"}
+        succeed(guests=[guest])
+        for host in hosts.values():
+            is_whole(host, guest)
+        assert succeed(guests=[guest]).json["results"]["totals"]["success"] == 0
+    for name, host in hosts.items():
+        assert host.succeed("ostree admin status") == before[name]
+        host.succeed("ostree fsck --quiet", timeout=120)
+
+
+def test_one_that_is_only_to_be_reported_is_not_stopped(hosts: dict[str, Host]):
+    started = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic"
+    before = {name: host.succeed(started) for name, host in hosts.items()}
+    outcome = deploy("-y", guests=[{**SHARED, "on_change": "report"}])
+    assert outcome.code == 1
+    for name, host in hosts.items():
+        assert any(
+            "it has to be stopped, and `on_change` is 'report'" in line for line in outcome.lines(name)
+        )
+        assert host.succeed(started) == before[name]
+
+
+@pytest.mark.parametrize("wanted", [NONE, PRIVATE], ids=["into the host's", "into its own"])
+def test_a_move_whose_controller_is_killed_is_finished(hosts: dict[str, Host], wanted: dict[str, Any]):
+    """The fourth command of such a run is the move."""
+    succeed(guests=[PRIVATE if wanted is NONE else NONE])
+    for name in hosts:
+        assert killed_run(name, wanted, 4)
+    hosts["lab2"].wait_until_succeeds(NO_ORPHAN)
+    succeed(guests=[wanted])
+    for host in hosts.values():
+        is_whole(host, wanted)
+
+
+# Before a tool of the host, it ends the script that calls it, the Nth time that it is called.
+CUT_OFF = """
+mkdir -p /var/tmp/cut
+echo 0 >/var/tmp/cut/count
+cp /usr/bin/TOOL /var/tmp/cut/TOOL
+cat >/var/tmp/cut/before <<'EOF'
+#!/bin/sh
+count=$(($(cat /var/tmp/cut/count) + 1))
+echo $count >/var/tmp/cut/count
+if [ $count = NTH ]; then kill -KILL $PPID; exit; fi
+exec /var/tmp/cut/TOOL "$@"
+EOF
+chmod 755 /var/tmp/cut/before
+mount --bind /var/tmp/cut/before /usr/bin/TOOL
+"""
+CUTS = [("cp", 1), ("mv", 1), ("mv", 2), ("mv", 3), ("rm", 1), ("rm", 2), ("rm", 3)]
+
+
+@pytest.mark.parametrize(("tool", "nth"), CUTS, ids=str)
+@pytest.mark.parametrize("wanted", [NONE, PRIVATE], ids=["goes on", "goes back"])
+def test_a_move_that_is_killed_on_the_host_is_finished(
+    hosts: dict[str, Host], tool: str, nth: int, wanted: dict[str, Any]
+):
+    succeed(guests=[PRIVATE])
+    for host in hosts.values():
+        host.succeed(CUT_OFF.replace("TOOL", tool).replace("NTH", str(nth)))
+    try:
+        outcome = deploy("-y", guests=[NONE])
+    finally:
+        for host in hosts.values():
+            host.succeed(f"umount /usr/bin/{tool}; rm -r /var/tmp/cut")
+    assert outcome.code == 1
+    succeed(guests=[wanted])
+    for host in hosts.values():
+        is_whole(host, wanted)

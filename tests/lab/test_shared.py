@@ -1,0 +1,120 @@
+"""A guest in the host's own /ostree: what the host boots, and in which order, stays; else it is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.conftest import BOTH, deploy, succeed
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+GUEST: dict[str, Any] = {"name": "web", "sysroot": "shared", "isolation": "overlay"}
+ENTRIES = "ostree admin status | sed -n 's/^[* ] \\([^ ]* [0-9a-f]*[.][0-9]*\\).*/\\1/p'"
+GREENBOOT = "/etc/systemd/system/greenboot-healthcheck.service"
+HEALTHCHECK = "[Service]\\nExecStart=true\\n[Install]\\nWantedBy=multi-user.target\\n"
+FALLBACKS = {
+    "boot_counter": (
+        "mkdir -p /boot/grub2; printf '# GRUB Environment Block\\nboot_counter=2\\n' >/boot/grub2/grubenv",
+        "rm -r /boot/grub2",
+        "boot_counter (in /boot/grub2/grubenv)",
+    ),
+    "greenboot": (
+        f"printf '{HEALTHCHECK}' >{GREENBOOT}; systemctl enable {GREENBOOT}",
+        f"systemctl disable greenboot-healthcheck.service; rm -f {GREENBOOT}",
+        "greenboot",
+    ),
+}
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_it_is_refused_where_a_fallback_would_boot_it(fresh: dict[str, Host], fallback: str):
+    make, mend, name = FALLBACKS[fallback]
+    unfit, (other,) = fresh["lab1"], (fresh["lab2"],)
+    before = unfit.succeed(ENTRIES)
+    unfit.succeed(make)
+    try:
+        outcome = deploy("-y", guests=[GUEST])
+    finally:
+        unfit.succeed(mend)
+    assert outcome.code == 1
+    sentence = f"guest web: this host uses {name}, which falls back to the second boot entry"
+    assert any(line.startswith(sentence) for line in outcome.lines("lab1")), outcome.stderr
+    assert unfit.succeed(ENTRIES) == before
+    unfit.fail("test -e /sysroot/ostree/deploy/web")
+    assert other.succeed("systemctl -M web is-system-running") == "running\n"
+    succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
+
+
+SMALL_BOOT = """
+mkdir /run/boot
+mount -t tmpfs -o size=$(($(du -sk /boot | cut -f 1) + 2048))k tmpfs /run/boot
+cp -a /boot/. /run/boot
+mount --bind /run/boot /boot
+"""
+
+
+def test_its_kernel_must_have_space_in_boot(fresh: dict[str, Host]):
+    for host in fresh.values():
+        host.succeed(SMALL_BOOT)
+    try:
+        outcome = deploy("-y", guests=[GUEST])
+        for host in fresh.values():
+            assert " web " not in host.succeed("ostree admin status")
+    finally:
+        for host in fresh.values():
+            host.succeed("umount /boot /run/boot; rmdir /run/boot")
+    assert outcome.code == 1
+    for name in BOTH:
+        said = [line for line in outcome.lines(name) if line.startswith("guest web: its kernel takes ")]
+        assert said, outcome.stderr
+        assert said[0].endswith("left: free some, or set `sysroot` to 'private'")
+
+
+def test_the_order_of_the_hosts_entries_stays(fresh: dict[str, Host]):
+    """The host has three: the one that it boots next, the one that it booted, and an older one."""
+    for host in fresh.values():
+        host.succeed(f"ostree admin deploy --os=host {host.spec.generation.next_ref}")
+        host.reboot()
+        host.succeed(f"ostree admin deploy --retain --os=host {host.spec.generation.ref}")
+    before = {name: host.succeed(ENTRIES) for name, host in fresh.items()}
+    outcome = succeed(guests=[GUEST])
+    for name, host in fresh.items():
+        assert len(before[name].splitlines()) == 3
+        after = host.succeed(ENTRIES).splitlines()
+        assert after[0] == before[name].splitlines()[0]
+        assert [line for line in after if not line.startswith("web ")] == before[name].splitlines()
+        assert not any("set back" in line or "has changed" in line for line in outcome.lines(name))
+
+
+# An ostree that makes what it deploys the default, whatever it was told.
+DISOBEYS = """
+mkdir -p /usr/local/bin
+cat >/usr/local/bin/ostree <<'EOF'
+#!/bin/sh
+/usr/bin/ostree "$@" || exit
+case " $* " in
+*" --not-as-default "*) /usr/bin/ostree admin set-default 1 ;;
+esac
+EOF
+chmod 755 /usr/local/bin/ostree
+"""
+
+
+def test_a_default_that_moved_is_set_back_and_told(fresh: dict[str, Host]):
+    succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
+    before = {name: host.succeed(ENTRIES) for name, host in fresh.items()}
+    for host in fresh.values():
+        host.succeed(DISOBEYS)
+    try:
+        outcome = succeed("-y", guests=[GUEST])
+    finally:
+        for host in fresh.values():
+            host.succeed("rm /usr/local/bin/ostree")
+    for name, host in fresh.items():
+        assert host.succeed(ENTRIES).splitlines()[0] == before[name].splitlines()[0]
+        assert any("its default is set back to host" in line for line in outcome.lines(name))
