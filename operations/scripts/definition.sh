@@ -8,6 +8,9 @@ chown 0:0 "$state/$name" "$state/$name/credentials"
 # A guest's root can leave a setuid-root file in its /var: no user of the host may come by it.
 chmod 0700 "$state/$name" "$state/$name/credentials"
 
+# Of a move into the host's sysroot that was killed: a definition follows on each.
+[ -e "$state/$name/ostree" ] || rm -rf "$state/$name/.ostree.old" "$state/$name/boot"
+
 sent=$(received)
 while read -r mode path content; do
     [ -n "$mode" ] || continue

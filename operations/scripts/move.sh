@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # move NAME TO: a guest into the other sysroot, `private` or `shared`, with the deployment that it boots, its /etc and
 # its /var. It is stopped. Killed anywhere, a later run goes on, or back: `current` tells which /etc is the
-# guest's, and its /var is where it was until it is whole where it is to be.
+# guest's; its /var is where it was until it is whole where it is to be; a mark tells which stateroot a move has made,
+# whose /var is nobody's.
 name=$1 to=$2
 own=$state/$name
 chosen=$(readlink "$own/current" 2>/dev/null || :)
@@ -10,15 +11,14 @@ systemctl stop "systemd-nspawn@$name.service"
 if [ "$to" = shared ]; then
     from=private target=/sysroot/ostree/deploy/$name source=$own/ostree/deploy/$name
     repo=/ostree/repo other_repo=$own/ostree/repo deployments=$target/deploy
-    make_stateroot "$name"
 else
     from=shared target=$own/ostree/deploy/$name source=/sysroot/ostree/deploy/$name
     repo=$own/ostree/repo other_repo=/ostree/repo deployments=ostree/deploy/$name/deploy
-    make_sysroot "$name"
 fi
+[ -e "$target" ] || : >"$own/.made-in-$to"
+if [ "$to" = shared ]; then make_stateroot "$name"; else make_sysroot "$name"; fi
 
-# has_chosen: whether the guest boots from the target already.
-has_chosen() {
+boots_from_target() {
     case $chosen in "$deployments"/*) ;; *) return 1 ;; esac
 }
 
@@ -27,7 +27,7 @@ deployed() { # COMMIT
     entries "$to" "$name" | sed -n "s/^$name \($1\.[0-9]*\)$/\1/p" | sed 1q
 }
 
-if [ -n "$chosen" ] && ! has_chosen; then
+move_deployment() {
     id=${chosen##*/}
     commit=${id%.*}
     if [ -z "$(deployed "$commit")" ]; then
@@ -41,11 +41,9 @@ if [ -n "$chosen" ] && ! has_chosen; then
     new=$(deployed "$commit")
     find "$target/deploy/$new/etc" -mindepth 1 -delete
     cp -a "$source/deploy/$id/etc/." "$target/deploy/$new/etc/"
-fi
+}
 
-if [ -d "$source/var" ]; then
-    ! has_chosen || [ ! -d "$target/var" ] ||
-        die "guest $name: it has a /var in $source too, of an earlier guest of that name: move one of them away"
+move_var() {
     case $state in
     /sysroot/*) # one file system, one mount
         rm -rf --one-file-system "${target:?}/var"
@@ -54,13 +52,29 @@ if [ -d "$source/var" ]; then
     *)
         rm -rf --one-file-system "$target/.var.new" "${target:?}/var"
         cp -a "$source/var" "$target/.var.new"
-        mv -T "$target/.var.new" "${target:?}/var"
+        mv -T "$target/.var.new" "$target/var"
         mv -T "$source/var" "$source/.var.old"
         ;;
     esac
-fi
+}
 
-[ -z "$chosen" ] || has_chosen || link "$name" current "$deployments/$new"
+[ -z "$chosen" ] || boots_from_target || move_deployment
+if [ -d "$source/var" ]; then
+    if [ ! -e "$target/var" ] || [ -e "$own/.made-in-$to" ]; then
+        move_var
+    elif ! boots_from_target || [ ! -e "$own/.made-in-$from" ]; then
+        die "guest $name: it has a /var in $source and one in $target: move away the one that it is not to have"
+    fi
+fi
+[ -z "$chosen" ] || boots_from_target || link "$name" current "$deployments/$new"
+
 undeploy "$from" "$name"
 rm -rf --one-file-system "$source"
-if [ "$from" = private ]; then rm -rf --one-file-system "${own:?}/boot" "$own/ostree"; else rm -f "$own/stateroot"; fi
+rm -f "$own/.made-in-private" "$own/.made-in-shared"
+# What says that there is something to move goes at once. definition.sh does the rest of one that is killed here.
+if [ "$from" = shared ]; then
+    rm "$own/stateroot"
+else
+    mv -T "$own/ostree" "$own/.ostree.old"
+    rm -rf --one-file-system "$own/.ostree.old" "${own:?}/boot"
+fi

@@ -60,10 +60,7 @@ make_stateroot() {
         [ ! -e "$root" ] || die "guest $1: there is a stateroot $1 in the host's /ostree that is not ours; run again"
         claim "$1"
     fi
-    if [ ! -e "$root/var" ]; then
-        rmdir "$root" 2>/dev/null || : # of a run that was killed
-        ostree admin os-init "$1"
-    fi
+    [ -e "$root" ] || ostree admin os-init "$1"
     chmod 0700 "$root"
 }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab import hosts, lab
+from tests.lab.host import reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +47,7 @@ def lab_hosts() -> Iterator[dict[str, Host]]:
 @pytest.fixture(scope="module")
 def fresh(lab_hosts: dict[str, Host]) -> dict[str, Host]:
     """Both hosts, as they were installed."""
-    for host in lab_hosts.values():
-        host.reset()
+    reset(lab_hosts.values())
     return lab_hosts
 
 

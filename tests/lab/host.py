@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from tests.lab.progress import step
 from tests.lab.shell import LabError, explain, retry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from tests.lab.generations import HostSpec
@@ -82,10 +84,13 @@ class Host:
 
     def reset(self) -> None:
         """Make it a freshly installed host again. No orderly shutdown: the disk is thrown away."""
-        with lock():
-            machine.kill(self.spec)
-            sysroot.delete(self.spec)
-        self.start()
+        reset([self])
+
+    def _install(self) -> None:
+        machine.kill(self.spec)
+        sysroot.delete(self.spec)
+        sysroot.create(self.spec)
+        self._boot(None)
 
     # What a person with a root shell does.
 
@@ -164,6 +169,15 @@ class Host:
             raise LabError(f"system state {state or 'unknown'}")
         with socket.create_connection((self.spec.address, 22), timeout=5) as connection:
             return connection.recv(4) == b"SSH-"
+
+
+def reset(wanted: Collection[Host]) -> None:
+    """Make these hosts freshly installed again, side by side."""
+    with lock(), ThreadPoolExecutor() as pool:
+        sysctls.save()
+        ssh.prepare()
+        for installed in [pool.submit(host._install) for host in wanted]:
+            installed.result()
 
 
 def hosts() -> dict[str, Host]:

@@ -40,7 +40,7 @@ class Image:
 
     @property
     def remote(self) -> Path:
-        """An archive repository with all commits of the generation."""
+        """An archive repository with all commits of the generation; hosts see it, and have no copy."""
         return self.directory / "remote"
 
 

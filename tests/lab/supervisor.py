@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.lab import cgroup, network, sysroot
 from tests.lab.generations import SPECS
-from tests.lab.image import REMOTE_DIRECTORY, STATEROOT
+from tests.lab.image import REMOTE_DIRECTORY, STATEROOT, image
 from tests.lab.machine import DEPLOYMENT, NSPAWN_RUNTIME, runtime, service_manager_runs
 from tests.lab.progress import say
 from tests.lab.shell import run
@@ -96,7 +96,7 @@ def _nspawn(spec: HostSpec, deployment: Path) -> list[str]:
         *(f"--bind-ro=+{inside}/usr:/usr", f"--bind=+/ostree/deploy/{STATEROOT}/var:/var"),
         f"--bind={runtime(spec)}/boot:/boot",
         f"--bind-ro={runtime(spec)}/ostree-booted:/run/ostree-booted",
-        f"--bind-ro={sysroot.copy(spec).remote}:{REMOTE_DIRECTORY}",
+        f"--bind-ro={image(spec.generation).remote}:{REMOTE_DIRECTORY}",
         *("--capability=all", "--bind=/dev/kmsg", "--bind-ro=/sys/module"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         network.nspawn_option(spec),

@@ -45,7 +45,8 @@ def create(spec: HostSpec) -> None:
         HOSTS.mkdir(parents=True, exist_ok=True)
         # A copy, never hard links: what a hostile guest overwrites would be every later host's.
         # Without reflinks it takes about a second.
-        run("cp", "--archive", "--reflink=auto", image(spec.generation).directory, new.directory)
+        new.directory.mkdir()
+        run("cp", "--archive", "--reflink=auto", image(spec.generation).sysroot, new.sysroot)
         configure(spec, new.sysroot)
         (new.directory / MADE_FROM).write_text(_present(spec))
         new.directory.rename(copy(spec).directory)

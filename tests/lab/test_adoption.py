@@ -80,7 +80,7 @@ def test_it_is_refused_and_named(fresh: dict[str, Host], article: Host):
         assert f"guest guest: {DROPINS}/{file} is a drop-in that is not ours" in said
     stateroot = "the host's /ostree has a stateroot of that name that is not ours"
     assert f"guest guest: {stateroot}: take it over with `--data adopt=guest`" in said
-    assert "-Environment=SYSTEMD_NSPAWN_FLAGS=--network-bridge=br0" in said
+    assert "Environment=SYSTEMD_NSPAWN_FLAGS=--network-bridge=br0" in said
     assert (article.succeed(STARTED), article.succeed(FILES)) == before
     assert fresh["lab2"].succeed("systemctl -M guest is-system-running") == "running\n"
 

@@ -1,4 +1,4 @@
-"""A hostile root in a guest as it is by default: nothing of its host changes, whatever it does."""
+"""A hostile root in a guest with private users, in either sysroot: nothing of its host changes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,26 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"
 OWN = "/var/lib/pyinfra-nspawn/web"
-VAR = f"{OWN}/ostree/deploy/web/var"
 NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
 
 
+@pytest.fixture(scope="module", params=["private", "shared"])
+def sysroot(request: pytest.FixtureRequest) -> str:
+    """Where the guest is; into the second one it is moved after all that it did in the first one."""
+    succeed(guests=[{"name": "web", "sysroot": request.param, "on_degraded": "report"}])
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def before(fresh: dict[str, Host]) -> dict[str, tuple[str, tuple[str, str]]]:
-    succeed(guests=[{"name": "web"}])
+def before(fresh: dict[str, Host], sysroot: str) -> dict[str, tuple[str, tuple[str, str]]]:
+    assert sysroot
     return {name: (tree(host), deviations(host)) for name, host in fresh.items()}
+
+
+@pytest.fixture(scope="module")
+def var(sysroot: str) -> str:
+    """The guest's /var on its host."""
+    return f"{OWN}/ostree/deploy/web/var" if sysroot == "private" else "/sysroot/ostree/deploy/web/var"
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +71,28 @@ def test_the_hosts_tree_and_every_deployment_are_as_before(fresh: dict[str, Host
 
 
 @pytest.mark.usefixtures("attacked")
-def test_no_user_of_the_host_reaches_what_is_setuid_there(fresh: dict[str, Host]):
+def test_no_user_of_the_host_reaches_what_is_setuid_there(fresh: dict[str, Host], var: str):
     for host in fresh.values():
-        assert host.succeed(f"stat -c '%a %u' {VAR}/setuid-sh") == "4755 0\n"
+        assert host.succeed(f"stat -c '%a %u' {var}/setuid-sh") == "4755 0\n"
         leader = host.succeed("machinectl show web -p Leader --value").strip()
-        ways = (VAR, f"/sysroot/ostree/deploy/host{VAR}", f"/proc/{leader}/root/var")
+        ways = (var, f"/sysroot/ostree/deploy/host{var}", f"/proc/{leader}/root/var")
         for way in (*ways, "/run/pyinfra-nspawn/web/etc/../var", f"{OWN}/current/var"):
             # A shell in between: setpriv(1) itself has its capabilities until it executes something.
             said = host.fail(f"{NOBODY} sh -c 'exec {way}/setuid-sh -p -c id'")
             assert "uid=" not in said, said
         # The file is what it seems to be: who can reach it is root.
         assert "euid=0" in host.succeed(
-            f"cp -a {VAR}/setuid-sh /var/tmp && {NOBODY} /var/tmp/setuid-sh -p -c id"
+            f"cp -a {var}/setuid-sh /var/tmp && {NOBODY} /var/tmp/setuid-sh -p -c id"
         )
         host.succeed("rm /var/tmp/setuid-sh")
 
 
 @pytest.mark.usefixtures("attacked")
-def test_the_next_run_writes_nothing_outside_the_guest(fresh: dict[str, Host], before):
+def test_the_next_run_writes_nothing_outside_the_guest(fresh: dict[str, Host], before, sysroot: str):
     """The guest left links where a run's keys, files and binds go; they lead to the host's /etc by name."""
     guest = {
         "name": "web",
+        "sysroot": sysroot,
         "authorized_keys": [KEY],
         "files": {"/etc/written": "hostile", "/root/.ssh/written": "hostile"},
         "binds": [{"source": "/usr/share", "target": "/var/shared"}],

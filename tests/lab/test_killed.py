@@ -26,10 +26,14 @@ WEB = {"name": "web"}
 CHANGED = {"name": "web", "hostname": "changed", "credentials": {"token": "changed"}}
 # The text of every command of ours, at work or waiting for the lock, names the lock.
 NO_ORPHAN = "! pgrep -f '[p]yinfra-nspawn.lock'"
+SHARED = {"name": "web", "sysroot": "shared", "isolation": "none"}
+PURGED = {"name": "web", "state": "absent", "purge": True}
 LEFT = """
 find /var/lib/pyinfra-nspawn -maxdepth 2 -name '.*'
 find /etc/systemd /etc/sysctl.d -name '.*'
-find /var/lib/pyinfra-nspawn/web/ostree/deploy/web/deploy -mindepth 1 -maxdepth 1 -type d | tail -n +2
+for sysroot in /var/lib/pyinfra-nspawn/web /sysroot; do
+    find $sysroot/ostree/deploy/web/deploy -mindepth 1 -maxdepth 1 -type d 2>/dev/null
+done | tail -n +2
 cut -d' ' -f5 /proc/self/mountinfo | grep pyinfra-nspawn || :
 """
 
@@ -52,7 +56,8 @@ def is_whole(host: Host, guest: dict[str, Any]) -> None:
     assert host.succeed("systemctl -M web is-system-running") == "running\n"
     inside = "systemd-run -M web --pipe --wait --quiet --collect hostname"
     assert host.succeed(inside) == f"{guest.get('hostname', 'web')}\n"
-    status = host.succeed("ostree admin --sysroot=/var/lib/pyinfra-nspawn/web status")
+    own = "" if guest.get("sysroot") == "shared" else "--sysroot=/var/lib/pyinfra-nspawn/web"
+    status = host.succeed(f"ostree admin {own} status")
     assert len([line for line in status.splitlines() if " web " in line]) == 1, status
     assert host.succeed(LEFT) == ""
     assert host.succeed("systemctl show systemd-nspawn@web -p NeedDaemonReload --value") == "no\n"
@@ -85,6 +90,15 @@ def test_a_first_run_killed_after_any_command_is_made_whole(fresh: dict[str, Hos
         host.run(UNDO)
 
     assert trials(fresh, before, WEB) > 10
+
+
+def test_a_first_run_beside_the_host_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
+    def before(host: Host) -> None:
+        assert run(host.name, PURGED).code == 0
+
+    assert trials(fresh, before, SHARED) > 8
+    for host in fresh.values():
+        before(host)
 
 
 def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):

@@ -20,10 +20,13 @@ SHARED = {"name": "web", "sysroot": "shared", "isolation": "overlay"}
 NONE = {"name": "web", "sysroot": "shared", "isolation": "none"}
 OWN, BESIDE = "/var/lib/pyinfra-nspawn/web", "/sysroot/ostree/deploy/web"
 KEEP = """
-echo kept >/etc/kept; rm /etc/issue
+echo kept >/etc/kept; rm /etc/debian_version
 echo kept >/var/kept; chown 1000:1000 /var/kept; ln -s /etc /var/link
 """
-KEPT = "cat /etc/kept; stat -c '%n %u:%g' /etc/kept /var/kept; readlink /var/link; ! test -e /etc/issue"
+KEPT = """
+cat /etc/kept; stat -c '%n %u:%g' /etc/kept /var/kept
+readlink /var/link; ! test -e /etc/debian_version
+"""
 IS = "kept\n/etc/kept 0:0\n/var/kept 1000:1000\n/etc\n"
 LEFT = {
     "private": f"! [ -e {OWN}/stateroot ] && ! [ -e {BESIDE} ] && [ -d {OWN}/ostree/deploy/web/var ]",

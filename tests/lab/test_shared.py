@@ -93,15 +93,17 @@ def test_the_order_of_the_hosts_entries_stays(fresh: dict[str, Host]):
 
 # An ostree that makes what it deploys the default, whatever it was told.
 DISOBEYS = """
-mkdir -p /usr/local/bin
-cat >/usr/local/bin/ostree <<'EOF'
+mkdir /var/tmp/true
+cp /usr/bin/ostree /var/tmp/true/ostree
+cat >/var/tmp/true/disobeys <<'EOF'
 #!/bin/sh
-/usr/bin/ostree "$@" || exit
+/var/tmp/true/ostree "$@" || exit
 case " $* " in
-*" --not-as-default "*) /usr/bin/ostree admin set-default 1 ;;
+*" --not-as-default "*) /var/tmp/true/ostree admin set-default 1 ;;
 esac
 EOF
-chmod 755 /usr/local/bin/ostree
+chmod 755 /var/tmp/true/disobeys
+mount --bind /var/tmp/true/disobeys /usr/bin/ostree
 """
 
 
@@ -114,7 +116,7 @@ def test_a_default_that_moved_is_set_back_and_told(fresh: dict[str, Host]):
         outcome = succeed("-y", guests=[GUEST])
     finally:
         for host in fresh.values():
-            host.succeed("rm /usr/local/bin/ostree")
+            host.succeed("umount /usr/bin/ostree; rm -r /var/tmp/true")
     for name, host in fresh.items():
         assert host.succeed(ENTRIES).splitlines()[0] == before[name].splitlines()[0]
         assert any("its default is set back to host" in line for line in outcome.lines(name))

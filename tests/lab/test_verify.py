@@ -262,6 +262,30 @@ def test_all_that_a_guest_can_be_given_is_checked(deployed: dict[str, Host], tmp
     assert skipped == {"no guest is to be absent", "with isolation private-users it does not"}
 
 
+def test_a_guest_beside_its_host_is_checked_from_inside(deployed: dict[str, Host], tmp_path: Path):
+    inventory = inventory_with('guest = {"sysroot": "shared", "isolation": "none"}', tmp_path)
+    succeed("-y", inventory=inventory)
+    verdict = verify(inventory=inventory)
+    assert verdict.code == 0, verdict.output
+    stateroot = "/sysroot/ostree/deploy/web"
+    faults = {
+        "test_no_user_of_the_host_can_reach_into_the_guest[lab1-web]": (
+            f"chmod 0755 {stateroot}",
+            f"chmod 0700 {stateroot}",
+        ),
+        "test_a_guest_without_isolation_sees_where_it_was_deployed[lab1-web]": (
+            "systemd-run --machine=web --wait --quiet umount /run/ostree-booted",
+            "systemctl restart systemd-nspawn@web; systemctl -M web is-system-running --wait",
+        ),
+    }
+    for check, (make, mend) in faults.items():
+        deployed["lab1"].succeed(make)
+        try:
+            assert list(verify(inventory=inventory).failed) == [check]
+        finally:
+            deployed["lab1"].succeed(mend)
+
+
 def test_without_an_inventory_it_says_how():
     done = subprocess.run(
         PYTEST,

@@ -143,3 +143,9 @@ def test_a_definition_that_could_not_be_read_is_none():
 def test_garbage_is_unreadable():
     assert isinstance(parse_guests(["<html>"]), Unreadable)
     assert isinstance(parse_guests(answer(part("units", "Id=x"))), Unreadable)
+
+
+def test_the_link_that_claims_a_stateroot_of_the_hosts():
+    link = "/sysroot/ostree/deploy/web"
+    seen = guests(part("directory web", "700 0:0"), part("stateroot web", link))
+    assert (seen["web"].stateroot, seen["web-1"].stateroot) == (link, None)

@@ -171,3 +171,9 @@ def test_a_missing_ostree_is_unreadable():
 
 def test_records_print_as_json():
     assert host_sysroot(host_answer()).to_json()["deployments"][1]["booted"] is True
+
+
+def test_what_would_boot_the_second_entry():
+    said = "greenboot\nboot_counter (in /boot/grub2/grubenv)\n"
+    assert host_sysroot(host_answer(part("fallback /", said))).fallback == ", ".join(said.splitlines())
+    assert host_sysroot(host_answer(part("fallback /"))).fallback == ""

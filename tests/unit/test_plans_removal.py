@@ -9,7 +9,7 @@ from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen
 from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans.removal import removal
-from tests.unit.seen import OLD, guest, host_sysroot, own, running, sysroots
+from tests.unit.seen import NEW, OLD, deployment, guest, host_sysroot, own, running, sysroots
 
 PRESENT = guest()
 ABSENT = guest(state="absent")
@@ -70,3 +70,13 @@ def test_what_could_not_be_read_is_not_taken_for_absent():
         removal(ABSENT, HostSysroots(host_sysroot(), {"web": unreadable}), {}),
     ):
         assert "no answer" in seen.refusals[0]
+
+
+def test_a_guest_beside_its_host_is_removed_from_there():
+    deployments = (deployment(NEW, "fedora", booted=True), deployment(OLD))
+    host = host_sysroot(deployments=deployments, stateroots=("fedora", "web"))
+    seen = replace(running(PRESENT), stateroot="/sysroot/ostree/deploy/web")
+    (step,) = removal(ABSENT, sysroots(host=host), {"web": seen}).steps
+    assert "1 deployment; keep its /var, /sysroot/ostree/deploy/web/var" in step.text
+    theirs = replace(seen, stateroot=None, current=None)
+    assert "not ours" in removal(ABSENT, sysroots(host=host), {"web": theirs}).refusals[0]
