@@ -1,4 +1,7 @@
-"""Copy me: OSTree hosts, each with one guest of its own commit. README.md lists a guest's fields."""
+"""Copy me: OSTree hosts, each with one guest of the commit that it was booted from.
+
+README.md lists a guest's fields.
+"""
 
 from pathlib import Path
 

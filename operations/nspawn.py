@@ -1,4 +1,4 @@
-"""Operations upon a guest's unit."""
+"""Operations upon a guest on its host."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def definition(guest: Guest) -> Commands:
 
     Its .nspawn file, the drop-ins of its unit, its credentials (0600), its directory (0700). Each is
     replaced in one step; systemd reloads only when a drop-in changed. A file in our place that is not
-    ours, and any other drop-in of the unit, is refused.
+    ours, and any other drop-in of the unit, is refused, unless `adopt` has moved it aside.
     """
     yield from carry_out(plan_definition(guest, seen(Guests)), "the definition is as wanted", guest.name)
 

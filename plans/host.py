@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # 250 brought id-mapped binds (`--bind=...:idmap`); kernel 5.12 brought id-mapped mounts.
 MINIMUM_SYSTEMD = 250
 MINIMUM_KERNEL = (5, 12)
-# File systems that can be mounted id-mapped, as `stat -f` names them (mount_setattr(2)).
-IDMAPPED_FILE_SYSTEMS = ("btrfs", "ext2/ext3", "f2fs", "xfs")
+# File systems that can be mounted id-mapped, as `stat -f` names them, and since which kernel (mount_setattr(2)).
+IDMAPPED_FILE_SYSTEMS = {"btrfs": (5, 15), "ext2/ext3": (5, 12), "f2fs": (5, 18), "xfs": (5, 12)}
 
 _CONTAINER_COMMANDS = ("machinectl", "systemd-nspawn")
 
@@ -119,7 +119,13 @@ def _versions(host: Host) -> Iterator[str]:
 def _user_namespaces(host: Host) -> Iterator[str]:
     if host.max_user_namespaces == 0:
         yield "user namespaces are forbidden: set the sysctl user.max_user_namespaces above 0"
-    if host.state_file_system not in IDMAPPED_FILE_SYSTEMS:
+    needed = IDMAPPED_FILE_SYSTEMS.get(host.state_file_system)
+    if needed and MINIMUM_KERNEL <= host.kernel_version < needed:
+        yield (
+            f"the kernel is {host.kernel}: id-mapped mounts of {host.state_file_system} need "
+            f"{needed[0]}.{needed[1]} or later; update the host"
+        )
+    if needed is None:
         yield (
             f"{STATE_DIRECTORY} lies on {host.state_file_system}, which cannot be mounted id-mapped: "
             f"put it on one of {', '.join(IDMAPPED_FILE_SYSTEMS)}"

@@ -110,10 +110,11 @@ def look(
     if refused := foreign(guest, seen, host):
         return refused
     seen = adopted(guest, seen, host)
-    shared = host if seen.stateroot and guest.name in host.stateroots else None
+    claimed = host if seen.stateroot else None
     if guest.sysroot == "private":
-        return View(host, private, shared, seen)
-    return _fallback(guest, host) or View(host, shared, private, seen)
+        return View(host, private, claimed, seen)
+    own = claimed if guest.name in host.stateroots else None
+    return _fallback(guest, host) or View(host, own, private, seen)
 
 
 def _fallback(guest: Guest, host: Sysroot) -> Plan | None:

@@ -134,7 +134,8 @@ class Guest(Spec):
     """An OSTree guest, as an inventory's `guests` describes it.
 
     + name: machine name and stateroot
-    + source: `host`, a commit, `REF` or `REMOTE:REF`; `guest` with isolation `none`; see `Source`
+    + source: `host`, a commit, `REF`, `REMOTE:REF` or `REMOTE:COMMIT`; with isolation `none` also `guest`;
+      see `Source`
     + sysroot: `private`: an OSTree sysroot of its own below /var/lib/pyinfra-nspawn; `shared`: a stateroot
       in the host's own /ostree, and so in the host's boot menu
     + isolation: `private-users`: guest root is no root on the host; `overlay`: it is, and what it writes

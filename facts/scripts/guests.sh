@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# guests [NAME]: that guest, or every one that this host knows of, ours or not. Prints one `units` part, and for each guest
+# guests [NAME]: that guest, or every one that this host knows of, ours or not. Prints the parts `units` and `machines`, and for each guest
 # `directory`, `current`, `stateroot`, `file`, `credential`, and while it runs `definition`, `machine`, `system`,
 # `failed` and `etc`.
 

@@ -11,8 +11,8 @@ for var in /sysroot/ostree/deploy/*/var; do
     [ ! "$var${place#/var}" -ef "$place" ] || state=$var${state#/var}
 done
 
-# make_sysroot NAME: a private sysroot with one stateroot. Its repository's config, which tells that it is
-# there, comes last.
+# make_sysroot NAME [without-var]: a private sysroot with one stateroot. Its repository's config, which tells that it
+# is there, comes last.
 make_sysroot() {
     own=$state/$1
     new=$own/.sysroot.new
@@ -25,6 +25,7 @@ make_sysroot() {
     mkdir -m 0700 "$new"
     ostree admin init-fs --modern "$new"
     ostree admin --sysroot="$new" os-init "$1"
+    [ -z "${2-}" ] || rm -rf "$new/ostree/deploy/$1/var"
     mv -T "$new/boot" "$own/boot"
     mv -T "$new/ostree" "$own/ostree"
     rmdir "$new"

@@ -23,7 +23,7 @@ while read -r mode path content; do
         # shellcheck disable=SC2174 # all above it is there
         mkdir -p -m 0755 "${path%/*}"
         [ ! -e "$path" ] || grep -qxF '# Managed by pyinfra-nspawn' "$path" ||
-            die "guest $name: $path is not ours: move it away, or give the guest another name"
+            die "guest $name: $path is not ours: move it away, or give the guest another name; run again"
         ;;
     esac
     new=${path%/*}/.${path##*/}.new

@@ -1,30 +1,48 @@
 # shellcheck shell=sh
-# move NAME TO: a guest into the other sysroot, `private` or `shared`, with the deployment that it boots, its /etc and
-# its /var. It is stopped. Killed anywhere, a later run goes on, or back: `current` tells which /etc is the
-# guest's; its /var is where it was until it is whole where it is to be; a mark tells which stateroot a move has made,
-# whose /var is nobody's.
+# move NAME TO: a guest into the other sysroot, `private` or `shared`, with its /var, the deployment that it boots, and its
+# /etc. It is stopped. Killed anywhere, a later run goes on, or back: /var is in one place or in the other, and
+# `current` tells which /etc is the guest's.
 name=$1 to=$2
 own=$state/$name
 chosen=$(readlink "$own/current" 2>/dev/null || :)
 
 systemctl stop "systemd-nspawn@$name.service"
+# A stateroot that is made here has no /var, so that there is none to be mistaken for the guest's.
 if [ "$to" = shared ]; then
     from=private target=/sysroot/ostree/deploy/$name source=$own/ostree/deploy/$name
     repo=/ostree/repo other_repo=$own/ostree/repo deployments=$target/deploy
+    make_stateroot "$name"
 else
     from=shared target=$own/ostree/deploy/$name source=/sysroot/ostree/deploy/$name
     repo=$own/ostree/repo other_repo=/ostree/repo deployments=ostree/deploy/$name/deploy
+    make_sysroot "$name" without-var
 fi
-[ -e "$target" ] || : >"$own/.made-in-$to"
-if [ "$to" = shared ]; then make_stateroot "$name"; else make_sysroot "$name"; fi
 
-boots_from_target() {
-    case $chosen in "$deployments"/*) ;; *) return 1 ;; esac
+move_var() {
+    [ ! -e "$target/var" ] ||
+        die "guest $name: there is a /var of it in $source and one in $target: move away the one that it is not to have"
+    case $state in
+    /sysroot/*) mv -T "$source/var" "$target/var" ;; # one file system, one mount
+    *)
+        rm -rf --one-file-system "$target/.var.new"
+        cp -a "$source/var" "$target/.var.new"
+        mv -T "$source/var" "$source/.var.old"
+        mv -T "$target/.var.new" "$target/var"
+        ;;
+    esac
+}
+
+# Of a run that was killed between two renames: either of these is the whole /var, when there is none by its name.
+recover_var() {
+    for left in "$target/.var.new" "$target/.var.old"; do
+        if [ -e "$left" ] && [ ! -e "$target/var" ]; then mv -T "$left" "$target/var"; fi
+    done
 }
 
 # The deployment of a commit in the target.
 deployed() { # COMMIT
-    entries "$to" "$name" | sed -n "s/^$name \($1\.[0-9]*\)$/\1/p" | sed 1q
+    found=$(entries "$to" "$name" | of "$name" "$1." | sed 1q)
+    echo "${found#* }"
 }
 
 move_deployment() {
@@ -41,36 +59,17 @@ move_deployment() {
     new=$(deployed "$commit")
     find "$target/deploy/$new/etc" -mindepth 1 -delete
     cp -a "$source/deploy/$id/etc/." "$target/deploy/$new/etc/"
+    link "$name" current "$deployments/$new"
 }
 
-move_var() {
-    case $state in
-    /sysroot/*) # one file system, one mount
-        rm -rf --one-file-system "${target:?}/var"
-        mv -T "$source/var" "$target/var"
-        ;;
-    *)
-        rm -rf --one-file-system "$target/.var.new" "${target:?}/var"
-        cp -a "$source/var" "$target/.var.new"
-        mv -T "$target/.var.new" "$target/var"
-        mv -T "$source/var" "$source/.var.old"
-        ;;
-    esac
-}
-
-[ -z "$chosen" ] || boots_from_target || move_deployment
-if [ -d "$source/var" ]; then
-    if [ ! -e "$target/var" ] || [ -e "$own/.made-in-$to" ]; then
-        move_var
-    elif ! boots_from_target || [ ! -e "$own/.made-in-$from" ]; then
-        die "guest $name: it has a /var in $source and one in $target: move away the one that it is not to have"
-    fi
-fi
-[ -z "$chosen" ] || boots_from_target || link "$name" current "$deployments/$new"
+if [ -e "$source/var" ]; then move_var; else recover_var; fi
+case $chosen in
+"" | "$deployments"/*) rm -f "$own/.current.new" ;;
+*) move_deployment ;;
+esac
 
 undeploy "$from" "$name"
 rm -rf --one-file-system "$source"
-rm -f "$own/.made-in-private" "$own/.made-in-shared"
 # What says that there is something to move goes at once. definition.sh does the rest of one that is killed here.
 if [ "$from" = shared ]; then
     rm "$own/stateroot"

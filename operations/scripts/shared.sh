@@ -18,10 +18,20 @@ entries() {
     in_sysroot "$1" "$2" status | sed -n 's/^[* ] \([^ ][^ ]* [0-9a-f]*\.[0-9]*\).*/\1/p'
 }
 
+# of NAME [COMMIT]: the guest's own among the entries on stdin, each with its index. Names are compared whole: another's
+# may end or begin like this one's, and a dot is no pattern.
+of() {
+    index=0
+    while read -r stateroot deployment; do
+        case $stateroot/$deployment in "$1/${2-}"*) echo "$index $deployment" ;; esac
+        index=$((index + 1))
+    done
+}
+
 # undeploy KIND NAME: all deployments of the guest; the indices shift after each.
 undeploy() {
-    while index=$(entries "$1" "$2" | grep -n "^$2 " | tail -n 1) && [ -n "$index" ]; do
-        in_sysroot "$1" "$2" undeploy "$((${index%%:*} - 1))"
+    while last=$(entries "$1" "$2" | of "$2" | tail -n 1) && [ -n "$last" ]; do
+        in_sysroot "$1" "$2" undeploy "${last%% *}"
     done
     in_sysroot "$1" "$2" cleanup
     [ "$1" = private ] || remove_kernels "$2"
@@ -43,24 +53,23 @@ link() {
     mv -T "$state/$1/.$2.new" "$state/$1/$2"
 }
 
-# claim NAME: the stateroot of that name in the host's sysroot is ours from now on. A guest's root can leave a
-# setuid-root file in its /var: no user of the host may come by it.
+# claim NAME: the stateroot of that name in the host's sysroot is ours from now on.
 claim() {
     # shellcheck disable=SC2174 # all above it is there
     mkdir -p -m 0700 "$state"
     mkdir -p "$state/$1"
     chmod 0700 "$state/$1"
-    link "$1" stateroot "/sysroot/ostree/deploy/$1"
+    [ -L "$state/$1/stateroot" ] || ln -s "/sysroot/ostree/deploy/$1" "$state/$1/stateroot"
 }
 
-# make_stateroot NAME: in the host's sysroot. The link that says whose it is comes before it.
+# make_stateroot NAME: in the host's sysroot, without a /var. The link that says whose it is comes before it. A guest's
+# root can leave a setuid-root file in its /var: no user of the host may come by it.
 make_stateroot() {
     root=/sysroot/ostree/deploy/$1
-    if [ ! -L "$state/$1/stateroot" ]; then
-        [ ! -e "$root" ] || die "guest $1: there is a stateroot $1 in the host's /ostree that is not ours; run again"
-        claim "$1"
-    fi
-    [ -e "$root" ] || ostree admin os-init "$1"
+    [ -L "$state/$1/stateroot" ] || [ ! -e "$root" ] ||
+        die "guest $1: there is a stateroot $1 in the host's /ostree that is not ours; run again"
+    claim "$1"
+    mkdir -p "$root"
     chmod 0700 "$root"
 }
 
@@ -83,28 +92,38 @@ KERNEL
             "free some, or set \`sysroot\` to 'private'"
 }
 
-first() {
-    printf '%s\n' "$1" | sed 1q
+# default: what the host boots, the first of the entries on stdin.
+default() {
+    sed 1q
+}
+
+# older NAME COMMIT: the entries on stdin, less the guest's of that commit.
+older() {
+    while read -r stateroot deployment; do
+        case $stateroot/$deployment in "$1/$2."*) ;; *) echo "$stateroot $deployment" ;; esac
+    done
 }
 
 # deploy_shared NAME COMMIT: unless there is a deployment of it. What the host boots, and in which order it would
 # try the others, must be as before.
 deploy_shared() {
     before=$(entries shared "$1")
-    ! printf '%s\n' "$before" | grep -qF "$1 $2." || return 0
+    [ -z "$(printf '%s\n' "$before" | of "$1" "$2.")" ] || return 0
     space "$1" "$2"
     ostree admin deploy --os="$1" --not-as-default --retain --karg-none "$2"
-    default=$(first "$before")
+    wanted=$(printf '%s\n' "$before" | default)
     after=$(entries shared "$1")
-    if [ "$(first "$after")" != "$default" ]; then
-        printf 'note: the host would have booted %s: its default is set back to %s\n' "$(first "$after")" "$default"
-        index=$(printf '%s\n' "$after" | grep -nxF "$default")
-        ostree admin set-default "$((${index%%:*} - 1))"
+    found=$(printf '%s\n' "$after" | default)
+    if [ "$found" != "$wanted" ]; then
+        printf 'note: the host would have booted %s: its default is set back to %s\n' "$found" "$wanted"
+        index=$(printf '%s\n' "$after" | of "${wanted% *}" "${wanted#* }")
+        ostree admin set-default "${index%% *}"
         after=$(entries shared "$1")
-        [ "$(first "$after")" = "$default" ] ||
-            die "the host boots $(first "$after") next: run \`ostree admin set-default\` for $default on the host"
+        found=$(printf '%s\n' "$after" | default)
+        [ "$found" = "$wanted" ] ||
+            die "the host boots $found next: run \`ostree admin set-default\` for $wanted on the host"
     fi
-    [ "$(printf '%s\n' "$after" | grep -vF "$1 $2.")" = "$before" ] ||
+    [ "$(printf '%s\n' "$after" | older "$1" "$2")" = "$before" ] ||
         printf 'note: the order of the host'\''s boot entries has changed; it was %s\n' \
             "$(printf '%s' "$before" | tr '\n' ',')"
 }

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyinfra_nspawn.specs.host import STATE_DIRECTORY
 from tests.lab.conftest import deploy, succeed
 from tests.lab.guest import inside
 from tests.lab.test_killed import NO_ORPHAN, killed_run
+from tests.lab.test_unfit import ENOUGH, SMALL
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -89,6 +91,17 @@ def test_a_move_whose_controller_is_killed_is_finished(hosts: dict[str, Host], w
         is_whole(host, wanted)
 
 
+def test_a_later_guest_in_the_other_sysroot_has_its_var(hosts: dict[str, Host]):
+    for first, then in ((PRIVATE, NONE), (NONE, PRIVATE)):
+        succeed(guests=[first])
+        succeed(guests=[{"name": "web", "state": "absent"}])
+        succeed(guests=[then])
+        for host in hosts.values():
+            assert inside(host, "web", "cat /var/kept; ! test -e /etc/kept") == "kept\n"
+            host.succeed(LEFT[then.get("sysroot", "private")])
+            inside(host, "web", "echo kept >/etc/kept; rm -f /etc/debian_version")
+
+
 # Before a tool of the host, it ends the script that calls it, the Nth time that it is called.
 CUT_OFF = """
 mkdir -p /var/tmp/cut
@@ -104,14 +117,11 @@ EOF
 chmod 755 /var/tmp/cut/before
 mount --bind /var/tmp/cut/before /usr/bin/TOOL
 """
-CUTS = [("cp", 1), ("mv", 1), ("mv", 2), ("mv", 3), ("rm", 1), ("rm", 2), ("rm", 3)]
+CUTS = [("ln", 1), ("find", 1), ("cp", 1), ("mv", 1), ("mv", 2), ("mv", 3), ("rm", 1), ("rm", 2)]
 
 
-@pytest.mark.parametrize(("tool", "nth"), CUTS, ids=str)
-@pytest.mark.parametrize("wanted", [NONE, PRIVATE], ids=["goes on", "goes back"])
-def test_a_move_that_is_killed_on_the_host_is_finished(
-    hosts: dict[str, Host], tool: str, nth: int, wanted: dict[str, Any]
-):
+def cut_off(hosts: dict[str, Host], tool: str, nth: int) -> None:
+    """Move a guest beside its host, killed on each of them; then on one go on, and on the other go back."""
     succeed(guests=[PRIVATE])
     for host in hosts.values():
         host.succeed(CUT_OFF.replace("TOOL", tool).replace("NTH", str(nth)))
@@ -121,6 +131,33 @@ def test_a_move_that_is_killed_on_the_host_is_finished(
         for host in hosts.values():
             host.succeed(f"umount /usr/bin/{tool}; rm -r /var/tmp/cut")
     assert outcome.code == 1
-    succeed(guests=[wanted])
-    for host in hosts.values():
-        is_whole(host, wanted)
+    for name, wanted in (("lab1", NONE), ("lab2", PRIVATE)):
+        succeed("-y", "--limit", name, guests=[wanted])
+        is_whole(hosts[name], wanted)
+        again = succeed("-y", "--json", "--limit", name, guests=[wanted])
+        assert again.json["results"]["totals"]["success"] == 0
+
+
+@pytest.mark.parametrize(("tool", "nth"), CUTS, ids=str)
+def test_a_move_that_is_killed_on_the_host_goes_on_or_back(hosts: dict[str, Host], tool: str, nth: int):
+    cut_off(hosts, tool, nth)
+
+
+def test_it_moves_between_file_systems(fresh: dict[str, Host]):
+    succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
+    for host in fresh.values():
+        host.succeed(f"rmdir {STATE_DIRECTORY}; {SMALL.replace('SIZE', '1G')}")
+    try:
+        succeed(guests=[PRIVATE])
+        for host in fresh.values():
+            inside(host, "web", KEEP)
+        for guest in (NONE, PRIVATE):
+            succeed(guests=[guest])
+            for host in fresh.values():
+                is_whole(host, guest)
+        # Between its two renames.
+        cut_off(fresh, "mv", 2)
+    finally:
+        succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
+        for host in fresh.values():
+            host.succeed(ENOUGH)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab.conftest import BOTH, deploy, succeed
+from tests.lab.guest import inside
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -47,6 +48,42 @@ def test_it_is_refused_where_a_fallback_would_boot_it(fresh: dict[str, Host], fa
     assert unfit.succeed(ENTRIES) == before
     unfit.fail("test -e /sysroot/ostree/deploy/web")
     assert other.succeed("systemctl -M web is-system-running") == "running\n"
+    succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
+
+
+# A dot is no pattern, and a name may end or begin like another.
+ALIKE = ["w.b", "web", "my-web", "web-1"]
+
+
+def test_guests_with_names_alike_do_not_touch_each_other(fresh: dict[str, Host]):
+    guests = [{**GUEST, "name": name} for name in ALIKE]
+    succeed(guests=guests)
+    started = "systemctl show systemd-nspawn@{} -p ExecMainStartTimestampMonotonic"
+    for name in ("w.b", "web"):
+        others = [guest for guest in guests if guest["name"] != name]
+        before = {
+            (host, guest["name"]): host.succeed(started.format(guest["name"]))
+            for host in fresh.values()
+            for guest in others
+        }
+        gone = {"name": name, "state": "absent", "purge": True}
+        assert succeed(guests=[*others, gone]).json["results"]["totals"]["success"] == 2
+        for (host, other), since in before.items():
+            assert host.succeed(started.format(other)) == since
+        for host in fresh.values():
+            stateroots = [line.split()[0] for line in host.succeed(ENTRIES).splitlines()]
+            assert sorted(stateroots) == sorted(["host", *(guest["name"] for guest in others)])
+        succeed(guests=guests)
+    succeed(guests=[{"name": name, "state": "absent", "purge": True} for name in ALIKE])
+
+
+def test_a_commit_that_only_the_remote_has(fresh: dict[str, Host]):
+    for name, host in fresh.items():
+        wanted = {**GUEST, "source": f"lab:{host.spec.generation.remote_ref}"}
+        succeed("-y", "--limit", name, guests=[wanted])
+        assert inside(host, "web", "cat /usr/lib/lab-release") == f"{host.spec.generation.major}.3\n"
+        again = succeed("-y", "--json", "--limit", name, guests=[wanted])
+        assert again.json["results"]["totals"]["success"] == 0
     succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
 
 

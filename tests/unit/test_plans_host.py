@@ -35,6 +35,11 @@ def test_a_fit_host():
         ({"commands": ()}, "no `ostree` command", "install the package"),
         ({"systemd_version": 249}, "systemd is 249", "update the host"),
         ({"kernel": "5.10.0-8"}, "kernel is 5.10.0-8", "update the host"),
+        (
+            {"kernel": "5.14.0", "state_file_system": "btrfs"},
+            "id-mapped mounts of btrfs need 5.15",
+            "update the host",
+        ),
         ({"cgroup_version": 1}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
         ({"max_user_namespaces": 0}, "user namespaces are forbidden", "user.max_user_namespaces"),
         ({"state_file_system": "zfs"}, "/var/lib/pyinfra-nspawn lies on zfs", "put it on one of btrfs"),
