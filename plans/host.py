@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # 250 brought id-mapped binds (`--bind=...:idmap`); kernel 5.12 brought id-mapped mounts.
 MINIMUM_SYSTEMD = 250
 MINIMUM_KERNEL = (5, 12)
-# File systems that can be mounted id-mapped, as `stat -f` names them, and since which kernel (mount_setattr(2)).
+# File systems that can be mounted id-mapped, as `stat -f` names them; since which kernel (mount_setattr(2)).
 IDMAPPED_FILE_SYSTEMS = {"btrfs": (5, 15), "ext2/ext3": (5, 12), "f2fs": (5, 18), "xfs": (5, 12)}
 
 _CONTAINER_COMMANDS = ("machinectl", "systemd-nspawn")
