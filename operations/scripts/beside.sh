@@ -18,7 +18,10 @@ make_sysroot() {
     new=$own/.sysroot.new
     # shellcheck disable=SC2174 # all above it is there
     mkdir -p -m 0700 "$state"
-    [ ! -e "$own/ostree/repo/config" ] || return 0
+    if [ -e "$own/ostree/repo/config" ]; then
+        mkdir -p "$own/ostree/deploy/$1" # of a move that was killed on its way out of it
+        return
+    fi
     mkdir -p "$own"
     chmod 0700 "$own"
     rm -rf "$new" "${own:?}/boot"

@@ -7,6 +7,7 @@ own=$state/$name
 chosen=$(readlink "$own/current" 2>/dev/null || :)
 
 systemctl stop "systemd-nspawn@$name.service"
+rm -rf --one-file-system "$own/.ostree.old" # of one that was killed at its end
 # A stateroot that is made here has no /var, so that there is none to be mistaken for the guest's.
 if [ "$to" = shared ]; then
     from=private target=/sysroot/ostree/deploy/$name source=$own/ostree/deploy/$name
