@@ -89,3 +89,16 @@ def test_the_host_boots_its_own(fresh: dict[str, Host]):
         assert host.succeed("systemctl -M guest is-system-running") == "running\n"
         again = succeed("-y", "--json", "--limit", name, guests=guests())
         assert again.json["results"]["totals"]["success"] == 0
+
+
+def test_a_guest_that_makes_itself_what_the_host_boots_is_told(fresh: dict[str, Host]):
+    """Without isolation it can: `ostree admin deploy` in it is one in the host's own sysroot."""
+    for host in fresh.values():
+        inside(host, "guest", f"ostree admin deploy --os=guest {host.spec.generation.ref}")
+        assert deployments(host.succeed("ostree admin status"))[0].startswith("guest ")
+    outcome = succeed("-y", guests=guests())
+    for name, host in fresh.items():
+        assert any("the host boots stateroot guest next, not its own" in line for line in outcome.lines(name))
+        found = [line.removeprefix("* ") for line in deployments(host.succeed("ostree admin status"))]
+        own = next(index for index, line in enumerate(found) if line.startswith("host "))
+        host.succeed(f"ostree admin set-default {own}")

@@ -9,7 +9,7 @@ from pyinfra_nspawn.facts.host import Host
 from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import host as plans
 from pyinfra_nspawn.specs import HostSettings
-from tests.unit.seen import HOST, OLD, deployment, guest, host_sysroot, own, sysroots
+from tests.unit.seen import HOST, NEW, OLD, deployment, guest, host_sysroot, own, sysroots
 
 BARE = replace(HOST, commands=("flock", "ostree", "rpm-ostree", "unshare"))
 LAYER = HostSettings(layer_packages=True)
@@ -125,3 +125,19 @@ def test_a_host_that_could_not_be_read():
     assert plans.machines_target(unknown).refusals
     assert plans.inotify((), unknown).refusals
     assert plans.selinux(HostSettings(), unknown).refusals
+
+
+@pytest.mark.parametrize(
+    ("following", "says"),
+    [
+        (
+            deployment(NEW, "fedora"),
+            "the host boots another deployment next, whose /etc was made before this run",
+        ),
+        (deployment(NEW, "web"), "the host boots stateroot web next, not its own"),
+    ],
+)
+def test_what_a_host_boots_next_is_told(following, says: str):
+    host = host_sysroot(deployments=(following, deployment(OLD, "fedora", booted=True)))
+    (note,) = plans.preflight(HostSettings(), (), HOST, sysroots(host=host), layering=False).notes
+    assert note.startswith(says)
