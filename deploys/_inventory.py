@@ -8,7 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from pyinfra_nspawn.plans.stagger import staggered
-from pyinfra_nspawn.specs import Guest, Guests, HostSettings
+from pyinfra_nspawn.specs import Adopted, Guest, Guests, HostSettings
 from pyinfra_nspawn.specs.base import InvalidSpecError, Spec
 
 S = TypeVar("S", bound=Spec)
@@ -23,8 +23,7 @@ def guests_of_host() -> tuple[Guest, ...]:
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
     guests = _read(Guests, {"guests": host.data.get("guests") or ()}).guests
-    adopt = host.data.get("adopt") or ()
-    names = [adopt] if isinstance(adopt, str) else adopt
+    names = _read(Adopted, {"adopt": host.data.get("adopt") or ()}).adopt
     wanted = [guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in guests]
     return staggered(wanted, settings_of_host().starts_at_once)
 

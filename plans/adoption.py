@@ -35,12 +35,13 @@ def adoption(
     if not _is_to_adopt(guest, seen, host):
         return Plan()
     files = foreign_files(guest, seen)
-    chosen = seen.current_deployment or _chosen(guest, seen, host)
+    chosen = "" if seen.current else _chosen(guest, seen, host)
     if chosen is None:
         return Plan(refusals=(_no_choice(guest, files, host),))
+    what = f", its stateroot in the host's /ostree, its deployment {chosen[:12]}" if chosen else ""
     moved = "".join(f"; move {path} aside" for path in files)
     step = Step(
-        f"adopt guest {guest.name}, its stateroot in the host's /ostree, its deployment {chosen[:12]}{moved}",
+        f"adopt guest {guest.name}{what}{moved}",
         "adopt",
         (guest.name, chosen, *files),
         changes=(Guests, Sysroots),
@@ -52,19 +53,20 @@ def adopted(guest: Guest, seen: GuestSeen, host: Sysroot) -> GuestSeen:
     """Return the guest as the plans after its adoption find it: as it is, when it is not to be adopted."""
     if not _is_to_adopt(guest, seen, host):
         return seen
-    stateroot = f"{HOST_SYSROOT}/ostree/deploy/{guest.name}"
-    chosen = seen.current_deployment or _chosen(guest, seen, host)
     theirs = foreign_files(guest, seen)
-    return replace(
-        seen,
-        stateroot=stateroot,
-        current=f"{stateroot}/deploy/{chosen}" if chosen else None,
-        files={path: file for path, file in seen.files.items() if path not in theirs},
-    )
+    seen = replace(seen, files={path: file for path, file in seen.files.items() if path not in theirs})
+    chosen = None if seen.current else _chosen(guest, seen, host)
+    if chosen is None:
+        return seen
+    stateroot = f"{HOST_SYSROOT}/ostree/deploy/{guest.name}"
+    return replace(seen, stateroot=stateroot, current=f"{stateroot}/deploy/{chosen}")
 
 
 def _is_to_adopt(guest: Guest, seen: GuestSeen, host: Sysroot) -> bool:
-    return guest.adopt and bool(foreign_files(guest, seen) or is_foreign_stateroot(guest, seen, host))
+    """Tell whether there is something of somebody else's, or of an adoption that was killed."""
+    begun = seen.stateroot and not seen.current and host.of_stateroot(guest.name)
+    theirs = not seen.current and is_foreign_stateroot(guest, seen, host)
+    return guest.adopt and bool(foreign_files(guest, seen) or theirs or begun)
 
 
 def _chosen(guest: Guest, seen: GuestSeen, host: Sysroot) -> str | None:

@@ -87,6 +87,8 @@ def _what(guest: Guest, path: str) -> str:
 def _stateroot(guest: Guest, seen: GuestSeen, host: Sysroot) -> Iterator[str]:
     if not is_foreign_stateroot(guest, seen, host):
         return
+    if seen.current and guest.sysroot == "private":
+        return  # it has a stateroot of that name in a sysroot of its own, and they do not meet
     where = f"guest {guest.name}: the host's /ostree has a stateroot of that name"
     if host.booted and host.booted.stateroot == guest.name:
         yield f"{where}, which the host itself was booted from: give the guest another name"

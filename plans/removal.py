@@ -41,7 +41,7 @@ def removal(
     kept = seen.directory if guest.purge else None
     if not (files or deployments or seen.current or seen.credentials or kept):
         return Plan()
-    if refused := foreign(guest, found, sysroots.host):
+    if refused := foreign(guest, found):
         return refused
     step = Step(
         _sentence(guest, len(deployments), "/sysroot" if shared else guest.directory),

@@ -119,7 +119,7 @@ def look(
 
 def _fallback(guest: Guest, host: Sysroot) -> Plan | None:
     """Refuse a guest in the boot list of a host that boots the second entry when the first fails."""
-    if not host.fallback or guest.state == "absent":
+    if not host.fallback:
         return None
     sentence = (
         f"guest {guest.name}: this host uses {host.fallback}, which falls back to the second boot entry, "
@@ -156,6 +156,12 @@ def _move(guest: Guest, view: View) -> Plan:
             "`on_change` is 'report': stop it, then run again"
         )
         return Plan(refusals=(sentence,))
+    if left := _left_behind(guest, view):
+        sentence = (
+            f"guest {guest.name}: a move into the {guest.sysroot} sysroot takes along only the deployment "
+            f"that it boots, and it has more: remove {left} first, or leave it where it is"
+        )
+        return Plan(refusals=(sentence,))
     to, of = ("the host's /ostree", "its own sysroot")
     if guest.sysroot == "private":
         to, of = of, to
@@ -167,6 +173,22 @@ def _move(guest: Guest, view: View) -> Plan:
         changes=(Sysroots, Guests),
     )
     return Plan(steps=(step,))
+
+
+def _left_behind(guest: Guest, view: View) -> str:
+    """Name what a move would destroy: other deployments of the guest, and refs that it made.
+
+    Nothing of one that boots from where it is to be: what it has elsewhere is left of a move that was killed.
+    """
+    assert view.other is not None
+    if not view.seen.current or view.seen.current.startswith(f"{guest.deployments}/"):
+        return ""
+    deployments = [item.id for item in view.other.of_stateroot(guest.name)]
+    found = [f"deployment {name[:12]}" for name in deployments if name != view.seen.current_deployment]
+    if guest.sysroot == "shared":
+        # ostree's own are those of its deployments.
+        found += [f"ref {name}" for name in sorted(view.other.refs) if not name.startswith("ostree/")]
+    return ", ".join(found)
 
 
 def commit(guest: Guest, view: View | Plan, presence: Callable[[str], str | Unreadable]) -> Plan:
@@ -235,11 +257,14 @@ def _pull(guest: Guest, checksum: str | None, remote: str | None) -> Step:
     name = guest.source.commit or guest.source.ref or ""
     what = f"commit {checksum[:12]}" if checksum else f"ref {name}"
     origin = f"remote {remote}" if remote else "the host's /ostree"
-    into = "the host's /ostree" if guest.sysroot == "shared" else f"the sysroot of guest {guest.name}"
+    shared = guest.sysroot == "shared"
+    into = "the host's /ostree" if shared else f"the sysroot of guest {guest.name}"
     return Step(
         f"pull {what} from {origin} into {into}",
-        "pull-shared" if guest.sysroot == "shared" else "pull",
-        (guest.name, checksum or "", remote or "", name if remote else ""),
+        "pull-shared" if shared else "pull",
+        (remote or "", name)
+        if shared
+        else (guest.name, checksum or "", remote or "", name if remote else ""),
         changes=(Sysroots, Commit) if remote else (),
     )
 

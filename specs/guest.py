@@ -127,6 +127,10 @@ def _tuple_from_list(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _tuple_from_text(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 Lines = BeforeValidator(_tuple_from_list)
 
 
@@ -243,11 +247,6 @@ class Guest(Spec):
         return f"{self.stateroot}/deploy".removeprefix(f"{self.directory}/")
 
     @property
-    def stateroot_link(self) -> str:
-        """The symlink that says that a stateroot in the host's own sysroot is ours."""
-        return f"{self.directory}/stateroot"
-
-    @property
     def current(self) -> str:
         """The symlink to the deployment that the guest boots."""
         return f"{self.directory}/current"
@@ -302,3 +301,9 @@ class Guests(Spec):
         except graphlib.CycleError as error:
             raise ValueError(f"after: each waits for the next: {', '.join(error.args[1])}") from None
         return self
+
+
+class Adopted(Spec):
+    """The guests that one run may adopt, as `--data adopt=NAME` names them: a name, or a list of names."""
+
+    adopt: Annotated[tuple[MachineName, ...], Lines, BeforeValidator(_tuple_from_text)] = ()

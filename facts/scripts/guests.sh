@@ -79,11 +79,17 @@ definitions() {
     done
 }
 
-# Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay.
+# Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay; but in
+# a hand-made guest it may be the deployment itself, with no mount at /etc.
 etc() { # LEADER
+    root=
     while read -r _ _ _ from where _; do
-        [ "$where" = /etc ] && echo "$from" && return
+        case $where in
+        /) root=$from ;;
+        /etc) echo "$from" && return ;;
+        esac
     done <"/proc/$1/mountinfo"
+    echo "$root/etc"
 }
 
 # A guest that does not answer must not keep the run waiting.

@@ -8,7 +8,11 @@ place=$state
 [ -e "$place" ] || place=${state%/*}
 for var in /sysroot/ostree/deploy/*/var; do
     # shellcheck disable=SC3013 # not POSIX, but every sh in use has -ef
-    [ ! "$var${place#/var}" -ef "$place" ] || state=$var${state#/var}
+    # Only the host's own: in that of a guest, a link of its root could lead anywhere.
+    if [ "$var" -ef /var ] && [ "$var${place#/var}" -ef "$place" ]; then
+        state=$var${state#/var}
+        break
+    fi
 done
 
 # make_sysroot NAME [without-var]: a private sysroot with one stateroot. Its repository's config, which tells that it

@@ -6,7 +6,6 @@ name=$1 to=$2
 own=$state/$name
 chosen=$(readlink "$own/current" 2>/dev/null || :)
 
-systemctl stop "systemd-nspawn@$name.service"
 rm -rf --one-file-system "$own/.ostree.old" # of one that was killed at its end
 # A stateroot that is made here has no /var, so that there is none to be mistaken for the guest's.
 if [ "$to" = shared ]; then
@@ -18,6 +17,21 @@ else
     repo=$own/ostree/repo other_repo=/ostree/repo deployments=ostree/deploy/$name/deploy
     make_sysroot "$name" without-var
 fi
+case $chosen in "" | "$deployments"/*) id='' ;; *) id=${chosen##*/} ;; esac
+commit=${id%.*}
+
+# The deployment of the commit in the target.
+deployed() {
+    found=$(entries "$to" "$name" | of "$name" "$commit." | sed 1q)
+    echo "${found#* }"
+}
+
+# What can be known to fail does so before the guest is stopped.
+if [ -n "$id" ]; then
+    [ -d "$source/deploy/$id" ] || die "guest $name: the deployment that it boots, $source/deploy/$id, is not there"
+    ostree pull-local --repo="$repo" "$other_repo" "$commit"
+    [ "$to" = private ] || [ -n "$(deployed)" ] || space "$name" "$commit"
+fi
 
 move_var() {
     [ ! -e "$target/var" ] ||
@@ -27,6 +41,7 @@ move_var() {
     *)
         rm -rf --one-file-system "$target/.var.new"
         cp -a "$source/var" "$target/.var.new"
+        sync -f "$target"
         mv -T "$source/var" "$source/.var.old"
         mv -T "$target/.var.new" "$target/var"
         ;;
@@ -38,36 +53,28 @@ recover_var() {
     for left in "$target/.var.new" "$target/.var.old"; do
         if [ -e "$left" ] && [ ! -e "$target/var" ]; then mv -T "$left" "$target/var"; fi
     done
-}
-
-# The deployment of a commit in the target.
-deployed() { # COMMIT
-    found=$(entries "$to" "$name" | of "$name" "$1." | sed 1q)
-    echo "${found#* }"
+    mkdir -p "$target/var"
 }
 
 move_deployment() {
-    id=${chosen##*/}
-    commit=${id%.*}
-    if [ -z "$(deployed "$commit")" ]; then
-        ostree pull-local --repo="$repo" "$other_repo" "$commit"
+    if [ -z "$(deployed)" ]; then
         if [ "$to" = shared ]; then
             deploy_shared "$name" "$commit"
         else
             ostree admin --sysroot="$own" deploy --os="$name" --karg-none --retain "$commit"
         fi
     fi
-    new=$(deployed "$commit")
+    new=$(deployed)
     find "$target/deploy/$new/etc" -mindepth 1 -delete
     cp -a "$source/deploy/$id/etc/." "$target/deploy/$new/etc/"
+    sync -f "$target"
     link "$name" current "$deployments/$new"
 }
 
+systemctl stop "systemd-nspawn@$name.service"
 if [ -e "$source/var" ]; then move_var; else recover_var; fi
-case $chosen in
-"" | "$deployments"/*) rm -f "$own/.current.new" ;;
-*) move_deployment ;;
-esac
+if [ -n "$id" ]; then move_deployment; fi
+rm -f "$own/.current.new"
 
 undeploy "$from" "$name"
 rm -rf --one-file-system "$source"

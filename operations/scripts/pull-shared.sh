@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# pull-shared NAME COMMIT REMOTE REF: into the host's repository.
-remote=$3 ref=$4
+# pull-shared REMOTE REF: into the host's repository.
+remote=$1 ref=$2
 
 ostree pull --repo=/ostree/repo "$remote" "$ref"

@@ -77,7 +77,8 @@ make_stateroot() {
 # of its own.
 space() {
     [ "$(stat -c %d /boot)" != "$(stat -c %d /sysroot/ostree)" ] || return 0
-    kernel=$(ostree ls -R "$2" /usr/lib/modules | grep -E '/(vmlinuz|initramfs[^/]*)$')
+    kernel=$(ostree ls -R "$2" /usr/lib/modules | grep -E '/(vmlinuz|initramfs[^/]*)$') ||
+        die "guest $1: its commit has no kernel in /usr/lib/modules: set \`sysroot\` to 'private'"
     needed=$(
         kib=1024
         # What `ostree ls` says of a file: MODE UID GID BYTES PATH.

@@ -63,5 +63,7 @@ mkdir -p /var/roothome
 ln -s ../../../../../../../../etc /var/roothome/.ssh
 ln -s ../../../../../../../../home /var/shared
 ln -s ../../../../../../../../etc/shadow /etc/written
+# Where the host has our directory, seen from its /var.
+rm -rf /var/lib/pyinfra-nspawn && ln -s /var/lib/pyinfra-nspawn /var/lib/pyinfra-nspawn
 umount bind proc 2>/dev/null
 cd / && rm -rf /var/hostile

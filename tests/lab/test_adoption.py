@@ -68,6 +68,8 @@ def article(fresh: dict[str, Host]) -> Host:
     host.succeed(START)
     host.wait_until_succeeds("systemctl -M guest is-system-running")
     inside(host, "guest", KEEP)
+    # A fallback beside what runs, which the article's drop-in would boot next or not, by position.
+    host.succeed(f"ostree admin deploy --os=guest --not-as-default --retain {host.spec.generation.next_ref}")
     return host
 
 
@@ -104,6 +106,7 @@ def test_adopted_it_keeps_its_deployment_etc_and_var(fresh: dict[str, Host], art
     outcome = succeed(guests=[GUEST], adopt="guest")
     assert outcome.hosts("success")["Guests | Adoption"] == ["lab1"]
     assert article.succeed("ostree admin status") == deployments
+    assert inside(article, "guest", "cat /usr/lib/lab-release") == f"{article.spec.generation.major}.1\n"
     assert inside(article, "guest", KEPT) == "kept\n/etc/kept 0:0\n/var/kept 1000:1000\n"
     assert article.succeed("systemctl -M guest is-system-running") == "running\n"
     assert article.succeed(f"cat {DROPINS}/10-flags.conf.before-pyinfra-nspawn") == f"{FLAGS}\n"
@@ -126,6 +129,17 @@ mkdir -p /etc/systemd/nspawn
 echo '[Exec]' >/etc/systemd/nspawn/other.nspawn
 systemctl daemon-reload
 """
+
+
+def test_a_drop_in_of_somebody_else_is_taken_from_a_guest_of_ours(fresh: dict[str, Host], article: Host):
+    path = f"{DROPINS}/override.conf"
+    article.succeed(f"printf '[Service]\\nNice=5\\n' >{path}")
+    refused = pyinfra("--limit", "lab1", "-y", *DEPLOYS, guests=[GUEST])
+    assert any(f"{path} is a drop-in that is not ours" in line for line in refused.lines("lab1"))
+    succeed("-y", "--limit", "lab1", guests=[GUEST], adopt="guest")
+    article.succeed(f"test -e {path}.before-pyinfra-nspawn")
+    assert succeed(guests=[GUEST]).json["results"]["totals"]["success"] == 0
+    assert fresh["lab2"].succeed("systemctl -M guest is-system-running") == "running\n"
 
 
 def test_one_with_other_drop_ins_goes_into_a_sysroot_of_its_own(fresh: dict[str, Host]):

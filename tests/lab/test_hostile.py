@@ -88,7 +88,9 @@ def test_no_user_of_the_host_reaches_what_is_setuid_there(fresh: dict[str, Host]
 
 
 @pytest.mark.usefixtures("attacked")
-def test_the_next_run_writes_nothing_outside_the_guest(fresh: dict[str, Host], before, sysroot: str):
+def test_the_next_run_writes_nothing_outside_the_guest(
+    fresh: dict[str, Host], before, sysroot: str, var: str
+):
     """The guest left links where a run's keys, files and binds go; they lead to the host's /etc by name."""
     guest = {
         "name": "web",
@@ -98,8 +100,14 @@ def test_the_next_run_writes_nothing_outside_the_guest(fresh: dict[str, Host], b
         "binds": [{"source": "/usr/share", "target": "/var/shared"}],
         "on_degraded": "report",
     }
-    succeed(guests=[guest])
+    other = {"name": "other"}
+    succeed(guests=[guest, other])
     for name, host in fresh.items():
         assert tree(host) == before[name][0]
+        host.fail(f"test -e {var}/sysroot || find {var} -path '*/ostree/repo' | grep .")
+        assert host.succeed("systemctl -M other is-system-running") == "running\n"
+    succeed(guests=[guest, {**other, "state": "absent", "purge": True}])
+    for host in fresh.values():
+        host.fail("test -e /var/lib/pyinfra-nspawn/other")
         host.fail("test -e /etc/written || test -e /etc/authorized_keys")
         host.fail("grep -rqs AAAAC3NzaC1lZDI1NTE5AAAAIJ /etc")

@@ -64,6 +64,20 @@ def test_one_that_is_adopted_already_is_left_alone():
     assert adopted(ADOPT, ours, HOST) is ours
 
 
+def test_of_a_guest_of_ours_only_the_files_of_others_are_moved_aside():
+    ours = running(guest())
+    edited = replace(ours, files={**ours.files, FLAGS: FileSeen("[Service]\n", "644")})
+    wanted = guest(adopt=True)
+    (step,) = adoption(wanted, sysroots(own(OLD)), {"web": edited}).steps
+    assert step.arguments == ("web", "", FLAGS)
+    assert adopted(wanted, edited, host_sysroot()) == ours
+
+
+def test_an_adoption_that_was_killed_goes_on():
+    begun = GuestSeen(stateroot="/sysroot/ostree/deploy/web", directory="700 0:0")
+    assert plan(seen=begun).steps[0].arguments == ("web", f"{OLD}.0")
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -72,7 +86,10 @@ def test_one_that_is_adopted_already_is_left_alone():
             {"host": host_sysroot(deployments=(deployment(OLD, booted=True),), stateroots=("web",))},
             "booted from",
         ),
-        ({"seen": replace(running(guest()), machine=None), "private": own(OLD)}, "not this guest's"),
+        (
+            {"seen": replace(running(guest()), machine=None), "private": own(OLD)},
+            "a stateroot of that name that is not this guest's",
+        ),
         (
             {"seen": replace(BY_HAND, machine=Machine(unit="other.service"))},
             "runs already, from other.service",

@@ -207,6 +207,25 @@ def test_one_that_runs_is_not_moved_when_changes_are_only_to_be_reported():
     assert "`on_change` is 'report': stop it, then run again" in plans.stateroot(wanted, view).refusals[0]
 
 
+def test_what_a_move_would_destroy_is_named_and_refused():
+    several = host_sysroot(
+        deployments=(deployment(NEW, "fedora", booted=True), deployment(NEW), deployment(OLD)),
+        stateroots=("fedora", "web"),
+    )
+    plan = plans.stateroot(guest(), look(OURS, sysroots(host=several), guest()))
+    assert f"remove deployment {NEW[:12]} first" in plan.refusals[0]
+    private = replace(own(OLD), refs={"ostree/1/1/0": OLD, "mine": NEW})
+    seen = GuestSeen(current=current(OLD))
+    plan = plans.stateroot(SHARED, look(seen, sysroots(private), SHARED))
+    assert "remove ref mine first" in plan.refusals[0]
+
+
+def test_what_a_killed_move_left_is_no_reason_to_refuse():
+    left = replace(own(NEW), refs={})
+    view = look(OURS, sysroots(left, host=BESIDE), SHARED)
+    assert [step.script for step in plans.stateroot(SHARED, view).steps] == ["move"]
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
