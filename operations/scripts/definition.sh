@@ -9,7 +9,7 @@ chown 0:0 "$state/$name" "$state/$name/credentials"
 chmod 0700 "$state/$name" "$state/$name/credentials"
 
 # Of a move into the host's sysroot that was killed: a definition follows on each.
-[ -e "$state/$name/ostree" ] || rm -rf "$state/$name/.ostree.old" "$state/$name/boot"
+[ -e "$state/$name/ostree" ] || rm -rf "$state/$name/.ostree.old" "$state/${name:?}/boot"
 
 sent=$(received)
 while read -r mode path content; do
