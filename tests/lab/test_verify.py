@@ -274,7 +274,7 @@ def test_a_guest_beside_its_host_is_checked_from_inside(deployed: dict[str, Host
             f"chmod 0700 {stateroot}",
         ),
         "test_a_guest_without_isolation_sees_where_it_was_deployed[lab1-web]": (
-            "systemd-run --machine=web --wait --quiet umount /run/ostree-booted",
+            "systemd-run --machine=web --wait --quiet sh -c 'umount $0; rm $0' /run/ostree-booted",
             "systemctl restart systemd-nspawn@web; systemctl -M web is-system-running --wait",
         ),
     }
