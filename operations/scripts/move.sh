@@ -28,7 +28,8 @@ deployed() {
 
 # What can be known to fail does so before the guest is stopped.
 if [ -n "$id" ]; then
-    [ -d "$source/deploy/$id" ] || die "guest $name: the deployment that it boots, $source/deploy/$id, is not there"
+    [ -d "$source/deploy/$id" ] ||
+        die "guest $name: there is no $source/deploy/$id, which it is to boot: mend it where it is, then move it"
     ostree pull-local --repo="$repo" "$other_repo" "$commit"
     [ "$to" = private ] || [ -n "$(deployed)" ] || space "$name" "$commit"
 fi
