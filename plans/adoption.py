@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.foreign import foreign, foreign_diffs, foreign_files, is_foreign_stateroot
-from pyinfra_nspawn.plans.plan import Plan, Step, refusal
+from pyinfra_nspawn.plans.plan import Plan, Step
+from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.specs.host import HOST_SYSROOT
 
 if TYPE_CHECKING:
+    from pyinfra_nspawn.facts.base import Unreadable
     from pyinfra_nspawn.facts.ostree import Deployment, HostSysroots, Sysroot
     from pyinfra_nspawn.specs import Guest
 
@@ -23,13 +24,10 @@ def adoption(
     guests: dict[str, GuestSeen] | Unreadable,
 ) -> Plan:
     """Take over a hand-made guest: its stateroot and the deployment that it runs; move its files aside."""
-    if isinstance(sysroots, Unreadable):
-        return refusal("the host's OSTree sysroots", sysroots)
-    if isinstance(sysroots.host, Unreadable):
-        return refusal("the host's OSTree sysroot", sysroots.host)
-    if isinstance(guests, Unreadable):
-        return refusal("the host's guests", guests)
-    seen, host = guests.get(guest.name, GuestSeen()), sysroots.host
+    read = readable(guest, sysroots, guests)
+    if isinstance(read, Plan):
+        return read
+    seen, host = read.seen, read.host
     if refused := foreign(guest, seen, host):
         return refused
     if not _is_to_adopt(guest, seen, host):

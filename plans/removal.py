@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
 from pyinfra_nspawn.facts.ostree import Sysroots
 from pyinfra_nspawn.plans.adoption import adopted
 from pyinfra_nspawn.plans.foreign import file_diff, foreign
-from pyinfra_nspawn.plans.plan import Plan, Step, refusal
+from pyinfra_nspawn.plans.plan import Plan, Step
+from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.plans.rendered import define
 from pyinfra_nspawn.specs.base import MANAGED
+from pyinfra_nspawn.specs.host import HOST_SYSROOT
 
 if TYPE_CHECKING:
+    from pyinfra_nspawn.facts.base import Unreadable
     from pyinfra_nspawn.facts.ostree import HostSysroots
     from pyinfra_nspawn.specs import Guest
 
@@ -24,27 +26,22 @@ def removal(
     guests: dict[str, GuestSeen] | Unreadable,
 ) -> Plan:
     """Remove all of a guest but its /var, and with `purge` that too; nothing of somebody else's."""
-    if isinstance(guests, Unreadable):
-        return refusal("the host's guests", guests)
-    if isinstance(sysroots, Unreadable):
-        return refusal("the host's OSTree sysroots", sysroots)
-    if isinstance(sysroots.host, Unreadable):
-        return refusal("the host's OSTree sysroot", sysroots.host)
-    own = sysroots.guests.get(guest.name)
-    if isinstance(own, Unreadable):
-        return refusal(f"the OSTree sysroot of guest {guest.name}", own, of_host=False)
-    found = guests.get(guest.name, GuestSeen())
-    seen = adopted(guest, found, sysroots.host)
+    read = readable(guest, sysroots, guests)
+    if isinstance(read, Plan):
+        return read
+    seen = adopted(guest, read.seen, read.host)
     files = _files(guest, seen)
-    shared = sysroots.host if seen.stateroot else None
-    deployments = [item for sysroot in (own, shared) if sysroot for item in sysroot.of_stateroot(guest.name)]
+    shared = read.host if seen.stateroot else None
+    deployments = [
+        item for sysroot in (read.private, shared) if sysroot for item in sysroot.of_stateroot(guest.name)
+    ]
     kept = seen.directory if guest.purge else None
     if not (files or deployments or seen.current or seen.credentials or kept):
         return Plan()
-    if refused := foreign(guest, found):
+    if refused := foreign(guest, read.seen):
         return refused
     step = Step(
-        _sentence(guest, len(deployments), "/sysroot" if shared else guest.directory),
+        _sentence(guest, len(deployments), HOST_SYSROOT if shared else guest.directory),
         "removal",
         (guest.name, "purge" if guest.purge else ""),
         changes=(Guests, Sysroots),

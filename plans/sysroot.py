@@ -11,6 +11,7 @@ from pyinfra_nspawn.facts.ostree import Commit, Sysroots
 from pyinfra_nspawn.plans.adoption import adopted
 from pyinfra_nspawn.plans.foreign import foreign
 from pyinfra_nspawn.plans.plan import Plan, Step, refusal
+from pyinfra_nspawn.plans.readable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,25 +97,18 @@ def look(
     guests: dict[str, GuestSeen] | Unreadable,
 ) -> View | Plan:
     """Return what was seen for `guest`, or the refusal when it is unreadable or somebody else's."""
-    if isinstance(sysroots, Unreadable):
-        return refusal("the host's OSTree sysroots", sysroots)
-    host = sysroots.host
-    if isinstance(host, Unreadable):
-        return refusal("the host's OSTree sysroot", host)
-    private = sysroots.guests.get(guest.name)
-    if isinstance(private, Unreadable):
-        return refusal(f"the OSTree sysroot of guest {guest.name}", private, of_host=False)
-    if isinstance(guests, Unreadable):
-        return refusal("the host's guests", guests)
-    seen = guests.get(guest.name, GuestSeen())
-    if refused := foreign(guest, seen, host):
+    read = readable(guest, sysroots, guests)
+    if isinstance(read, Plan):
+        return read
+    host = read.host
+    if refused := foreign(guest, read.seen, host):
         return refused
-    seen = adopted(guest, seen, host)
+    seen = adopted(guest, read.seen, host)
     claimed = host if seen.stateroot else None
     if guest.sysroot == "private":
-        return View(host, private, claimed, seen)
+        return View(host, read.private, claimed, seen)
     own = claimed if guest.name in host.stateroots else None
-    return _fallback(guest, host) or View(host, own, private, seen)
+    return _fallback(guest, host) or View(host, own, read.private, seen)
 
 
 def _fallback(guest: Guest, host: Sysroot) -> Plan | None:
