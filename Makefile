@@ -2,9 +2,6 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-ROOMS := specs facts plans operations deploys connectors
-# A type checker does not see an editable install's mapping: give it the import package as links.
-TYPES := build/types/pyinfra_nspawn
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends
 
 # What a script builds upon and does not use is neither unreachable (2317) nor unused (2034).
@@ -18,7 +15,7 @@ demo: $(VENV)/ready lab
 test: $(VENV)/ready
 	$(PYTHON) -m pytest
 
-check: $(VENV)/ready $(TYPES)
+check: $(VENV)/ready
 	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; $(APT) shellcheck >/dev/null; }
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -52,7 +49,3 @@ $(VENV)/ready: pyproject.toml
 		$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && \
 		echo "installed: $$(du -sh $(VENV) | cut -f 1), $$(($$(date +%s) - started)) s"
 	@touch $@
-
-$(TYPES):
-	@mkdir -p $@
-	@for room in $(ROOMS); do ln -sfn ../../../$$room $@/$$room; done

@@ -1,0 +1,1 @@
+"""The program that runs on a host: POSIX sh, sent whole."""
