@@ -19,6 +19,7 @@ check: $(VENV)/ready
 	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; $(APT) shellcheck >/dev/null; }
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy -p pyinfra_nspawn
 	$(VENV)/bin/mypy --exclude '/(test_.*|conftest)\.py' tests/lab tests/demo.py tests/bench.py inventories
 	@# A script is sent with what it builds upon, and is checked like that.
