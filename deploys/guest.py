@@ -2,9 +2,9 @@
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host as current_host
-from pyinfra.context import state
 
 from pyinfra_nspawn.deploys._inventory import guests_of_host, settings_of_host
+from pyinfra_nspawn.deploys._script import is_script
 from pyinfra_nspawn.operations import host, nspawn, ostree
 
 
@@ -29,5 +29,5 @@ def guests() -> None:
     nspawn.verdict(name="Verdict")
 
 
-if state.current_exec_filename == __file__:
+if is_script(__file__):
     guests()

@@ -1,9 +1,9 @@
 """Make a host fit for guests: `pyinfra INVENTORY deploys/host.py`."""
 
 from pyinfra.api.deploy import deploy
-from pyinfra.context import state
 
 from pyinfra_nspawn.deploys._inventory import guests_of_host, settings_of_host
+from pyinfra_nspawn.deploys._script import is_script
 from pyinfra_nspawn.operations import host
 
 
@@ -18,5 +18,5 @@ def fit_for_guests() -> None:
     host.selinux(name="SELinux", settings=settings)
 
 
-if state.current_exec_filename == __file__:
+if is_script(__file__):
     fit_for_guests()
