@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from pyinfra_nspawn import __version__
 from tests.lab.conftest import BOTH, ROOT, Outcome
 
 PACKAGE = "pyinfra_nspawn"
@@ -56,15 +58,17 @@ def clone(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     for name in tracked:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     return folder
 
 
 @pytest.fixture(scope="session")
 def packaged(tracked: list[str]) -> set[str]:
-    """All files of the rooms, which are the top-level folders that are Python packages."""
+    """All files of the package and its rooms, which are the top-level folders that are Python packages."""
     rooms = {name.split("/")[0] for name in tracked if name.count("/") == 1 and name.endswith("/__init__.py")}
-    return {name for name in tracked if name.split("/")[0] in rooms}
+    files = {name for name in tracked if name.split("/")[0] in rooms and not (ROOT / name).is_symlink()}
+    assert {f"{PACKAGE}/__init__.py", f"{PACKAGE}/py.typed", "facts/base.py", "reports/__init__.py"} <= files
+    return files
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +107,11 @@ def pip(venv: Path) -> tuple[str | Path, ...]:
     return venv / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"
 
 
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def done_on_both(outcome: Outcome) -> None:
     assert outcome.code == 0, outcome.stderr
     results = outcome.json["results"]
@@ -112,28 +121,55 @@ def done_on_both(outcome: Outcome) -> None:
         assert sorted(operation["success"] + operation["no_change"]) == BOTH, operation
 
 
+def booted_on_both(fact: Outcome) -> None:
+    (seen,) = fact.json.values()
+    assert {name: host["ostree_booted"] for name, host in seen.items()} == dict.fromkeys(BOTH, True)
+
+
 def test_the_wheel_holds_every_file_of_the_rooms_and_no_other(dist: Path, packaged: set[str]):
     (wheel,) = dist.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    inside = {name.removeprefix(f"{PACKAGE}/") for name in names if ".dist-info/" not in name}
-    assert inside == packaged
-    assert {"facts/scripts/host.sh", "plans/templates/nspawn.j2"} <= inside
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [item for item in archive.infolist() if stat.S_ISLNK(item.external_attr >> 16)]
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == {f"{PACKAGE}/{name.removeprefix(f'{PACKAGE}/')}" for name in packaged}
+    assert {f"{PACKAGE}/facts/scripts/host.sh", f"{PACKAGE}/plans/templates/nspawn.j2"} <= inside
 
 
 def test_the_sdist_holds_every_file_of_the_rooms_and_no_tests(dist: Path, packaged: set[str]):
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
+        assert not [item for item in archive.getmembers() if item.issym() or item.islnk()]
         inside = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
     assert packaged <= inside
     assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
     assert not [name for name in inside if name.split("/")[0] == "tests"]
 
 
+def test_a_checkout_without_symlinks_builds_the_same(dist: Path, clone: Path, tmp_path: Path):
+    checkout = shutil.copytree(clone, tmp_path / "checkout", symlinks=True)
+    for link in [path for path in (checkout / PACKAGE).iterdir() if path.is_symlink()]:
+        target = link.readlink()
+        link.unlink()
+        link.write_text(str(target))  # as git does where it cannot make links
+    succeed(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, checkout, cwd=tmp_path)
+    (wheel,), (other,) = dist.glob("*.whl"), tmp_path.glob("*.whl")
+    assert contents(wheel) == contents(other)
+
+
+def test_the_version_is_the_packages(dist: Path, venv: Path, elsewhere: Path):
+    show = (
+        f"import {PACKAGE}; from importlib.metadata import version; "
+        f"print({PACKAGE}.__version__, version('{PACKAGE}'))"
+    )
+    shown = succeed(venv / "bin" / "python", "-c", show, cwd=elsewhere).stdout
+    assert shown.split() == [__version__, __version__]
+    assert [path.name for path in dist.glob("*.tar.gz")] == [f"{PACKAGE}-{__version__}.tar.gz"]
+
+
 @pytest.mark.usefixtures("lab_hosts")
 def test_an_installed_fact(venv: Path, elsewhere: Path):
-    outcome = succeed(venv / "bin" / "pyinfra", "--json", "mine.py", "fact", HOST_FACTS, cwd=elsewhere)
-    (seen,) = outcome.json.values()
-    assert {name: host["ostree_booted"] for name, host in seen.items()} == dict.fromkeys(BOTH, True)
+    words = ("--json", "mine.py", "fact", HOST_FACTS)
+    booted_on_both(succeed(venv / "bin" / "pyinfra", *words, cwd=elsewhere))
 
 
 def test_installed_deploys_by_their_dotted_names(venv: Path, elsewhere: Path, lab_hosts):
@@ -152,6 +188,16 @@ def test_an_installed_deploy_by_its_path(venv: Path, elsewhere: Path):
     assert len(outcome.hosts("no_change")) == 8
 
 
+@pytest.mark.parametrize("name", ["guest.py", "host.py"])
+def test_a_deploy_file_of_a_clone_beside_the_wheel_is_refused(venv: Path, clone: Path, name: str):
+    outcome = command(venv / "bin" / "pyinfra", "--dry", "@local", f"deploys/{name}", cwd=clone)
+    assert outcome.code == 1
+    (line,) = (line for line in outcome.stderr.splitlines() if "pyinfra error" in line)
+    assert f"deploys/{name} would run the deploys installed in {venv}" in line
+    assert f'Run "pip install --editable {clone}"' in line
+    assert "Traceback" not in outcome.stderr
+
+
 def test_without_the_package_there_is_nothing_to_import(uninstalled: Path, elsewhere: Path):
     outcome = command(uninstalled / "bin" / "python", "-c", f"import {PACKAGE}.specs", cwd=elsewhere)
     assert "No module named" in outcome.stderr
@@ -159,9 +205,19 @@ def test_without_the_package_there_is_nothing_to_import(uninstalled: Path, elsew
 
 
 @pytest.mark.usefixtures("lab_hosts")
-def test_a_deploy_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Path):
-    words = ("--dry", "--json", "inventories/lab.py", "deploys/guest.py")
+@pytest.mark.parametrize(
+    ("deploy", "shown"),
+    [("deploys/guest.py", "deploys/guest.py"), (f"{PACKAGE}.deploys.guest.guests", "guests")],
+)
+def test_a_deploy_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Path, deploy: str, shown: str):
+    words = ("--dry", "--json", "inventories/lab.py", deploy)
     outcome = succeed(uninstalled / "bin" / "pyinfra", *words, cwd=clone)
     assert len(outcome.json["plan"]) == 8
     for name in BOTH:
-        assert "Ready: deploys/guest.py" in outcome.lines(name)
+        assert f"Ready: {shown}" in outcome.lines(name)
+
+
+@pytest.mark.usefixtures("lab_hosts")
+def test_a_fact_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Path):
+    words = ("--json", "inventories/lab.py", "fact", HOST_FACTS)
+    booted_on_both(succeed(uninstalled / "bin" / "pyinfra", *words, cwd=clone))
