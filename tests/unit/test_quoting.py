@@ -133,7 +133,7 @@ CLEAN = LINE.filter(lambda text: all(map(known, text)))
 FIELDS = {
     Guest: {
         "name": lambda of: of(NAME),
-        "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF) | data(Source, of),
+        "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF) | parts(of),
         "sysroot": lambda of: of(st.sampled_from(["private", "shared"])),
         "isolation": lambda of: of(st.sampled_from(["private-users", "overlay", "none"])),
         "network": lambda of: of(st.just("veth")),
@@ -206,6 +206,14 @@ def data(spec: type[Spec], of, bent: str = "") -> st.SearchStrategy[dict[str, ob
         drawn[bent] = FIELDS[spec][bent](free) | JUNK
     needed = {name for name, field in spec.model_fields.items() if name == bent or field.is_required()}
     return st.fixed_dictionaries({name: drawn.pop(name) for name in needed if name in drawn}, optional=drawn)
+
+
+def parts(of) -> st.SearchStrategy[dict[str, object]]:
+    """Draw a source by its parts: a commit or a ref with or without a remote, or what fits no text."""
+    fields = FIELDS[Source]
+    remote = {"remote": fields["remote"](of)}
+    right = [st.fixed_dictionaries({name: fields[name](of)}, optional=remote) for name in ("commit", "ref")]
+    return st.one_of(*right, data(Source, of))
 
 
 def inventories(spec: type[Spec]) -> st.SearchStrategy[dict[str, object]]:
