@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from pyinfra_nspawn.specs.base import Line, Path, Secret, Spec
+from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.host import HOST_SYSROOT, STATE_DIRECTORY
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
@@ -25,38 +26,6 @@ from pyinfra_nspawn.specs.source import Source, SourceText
 
 FileMode = Annotated[str, matching(r"[0-7]{4}", "must be four octal digits, like 0644")]
 UserName = Annotated[str, matching(r"[a-z_][a-z0-9_-]{0,31}|[0-9]+", "must be a user's name or number")]
-
-# Trees in which root's write is a write to the host itself.
-_HOST_TREES = ("/", "/boot", "/dev", "/etc", "/ostree", "/proc", "/run", "/sys", "/sysroot", "/usr")
-
-
-class Bind(Spec):
-    """A directory or file of the host that the guest sees.
-
-    + source: its path on the host; it must exist when the guest starts
-    + target: where the guest sees it; the same path by default. It must be there in the guest's tree, which
-      is read-only, or lie below its /var, where it is made
-    + read_only: on by default
-    + idmap: show the host's owners as the guest's own, so that guest root may write as host root
-      into it. Off by default: then everything belongs to `nobody`. Only for a directory that no
-      unprivileged user of the host can reach: a guest's root can leave a setuid-root file there.
-    """
-
-    source: Path
-    target: Path | None = None
-    read_only: bool = True
-    idmap: bool = False
-
-    @property
-    def is_of_the_host(self) -> bool:
-        """Whether a write to it is a write to the host itself."""
-        return "/" + self.source.strip("/").split("/")[0] in _HOST_TREES
-
-    @model_validator(mode="after")
-    def _spare_the_host(self) -> Bind:
-        if self.idmap and self.is_of_the_host:
-            raise ValueError(f"an id-mapped bind of {self.source} would give guest root the host's")
-        return self
 
 
 class File(Spec):
@@ -158,7 +127,7 @@ class Guest(Spec):
     def _spare_the_host(self) -> Guest:
         for bind in self.binds:
             if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
-                raise ValueError(f"binds: a writable bind of {bind.source} would give guest root the host's")
+                raise ValueError(f"binds: {bind.refusal('a writable')}")
         return self
 
     @model_validator(mode="after")
