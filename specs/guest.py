@@ -5,10 +5,12 @@ from __future__ import annotations
 import graphlib
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pyinfra_nspawn.specs.base import Line, Path, Secret, Spec
+from pyinfra_nspawn.specs import credentials
+from pyinfra_nspawn.specs.base import Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
+from pyinfra_nspawn.specs.file import FilePath, FileText
 from pyinfra_nspawn.specs.host import HOST_SYSROOT, STATE_DIRECTORY
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
@@ -20,30 +22,8 @@ from pyinfra_nspawn.specs.names import (
     SystemCall,
     UnitName,
     VariableName,
-    matching,
 )
 from pyinfra_nspawn.specs.source import Source, SourceText
-
-FileMode = Annotated[str, matching(r"[0-7]{4}", "must be four octal digits, like 0644")]
-UserName = Annotated[str, matching(r"[a-z_][a-z0-9_-]{0,31}|[0-9]+", "must be a user's name or number")]
-
-
-class File(Spec):
-    """A file in the guest, written at each of its starts.
-
-    + content: its text
-    + mode: four octal digits; 0644 by default
-    + user, group: its owner in the guest; root by default
-    """
-
-    content: Secret
-    mode: FileMode = "0644"
-    user: UserName = "root"
-    group: UserName = "root"
-
-
-def _file_from_text(value: object) -> object:
-    return File(content=SecretStr(value)) if isinstance(value, str) else value
 
 
 def _tuple_from_list(value: object) -> object:
@@ -91,8 +71,9 @@ class Guest(Spec):
       kept; by default the guest makes one
     + authorized_keys: lines for root's ~/.ssh/authorized_keys
     + mask_units: units that the guest must not start
-    + files: by path; a text, or a `File`
-    + credentials: by name, as systemd.system-credentials(7) lists them; kept secret
+    + files: by path; a text, or a `File`. Each file once, `authorized_keys` and credentials included
+    + credentials: by name, as systemd.system-credentials(7) lists them; kept secret. With keys and files
+      (in base64) they take 1 MiB at most
     + adopt: take over the stateroot, drop-ins and files of that name that somebody made by hand;
       `--data adopt=NAME` sets it for one run
     """
@@ -119,7 +100,7 @@ class Guest(Spec):
     machine_id: MachineId | None = None
     authorized_keys: Annotated[tuple[AuthorizedKey, ...], Lines] = ()
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
-    files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
+    files: dict[FilePath, FileText] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
     adopt: bool = False
 
@@ -128,6 +109,13 @@ class Guest(Spec):
         for bind in self.binds:
             if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
                 raise ValueError(f"binds: {bind.refusal('a writable')}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Guest:
+        for check in (credentials.written_twice, credentials.written_in_vain, credentials.too_large):
+            if refusal := check(self):
+                raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,15 @@ _CALL_GROUPS = """
     system-service timer
 """
 
+_CREDENTIAL_FIELDS = {"system.hostname": "hostname", "system.machine_id": "machine_id"}
+
+
+def _without_a_field(credential: str) -> str:
+    if field := _CREDENTIAL_FIELDS.get(credential):
+        raise ValueError(f"use the field {field} in its place")
+    return credential
+
+
 # systemd's hostname_is_valid(), which rules machine names, less the underscore that DNS lacks.
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 MachineName = Annotated[
@@ -70,7 +79,11 @@ UnitName = Annotated[
     matching(r"[^-].*", "must not begin with '-'"),
 ]
 VariableName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be a variable's name")]
-CredentialId = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}", "must be a credential's name")]
+CredentialId = Annotated[
+    str,
+    matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}", "must be a credential's name"),
+    AfterValidator(_without_a_field),
+]
 MachineId = Annotated[
     str,
     matching(r"[0-9a-f]{32}", "must be 32 lower-case hex digits"),

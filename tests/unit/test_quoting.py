@@ -162,7 +162,7 @@ FIELDS = {
         "machine_id": lambda of: of(st.just("0123456789abcdef" * 2)),
         "authorized_keys": lambda of: some(of(KEY)),
         "mask_units": lambda of: some(of(UNIT)),
-        "files": lambda of: st.dictionaries(of(PATH), SECRET_TEXT | data(File, of), max_size=2),
+        "files": lambda of: st.dictionaries(of(FILE_PATH), SECRET_TEXT | data(File, of), max_size=2),
         "credentials": lambda of: st.dictionaries(of(CREDENTIAL), of(SECRET_TEXT), max_size=2),
         "adopt": lambda of: of(st.booleans()),
     },
@@ -173,7 +173,7 @@ FIELDS = {
         "guest": lambda of: of(st.booleans()),
     },
     Bind: {
-        "source": lambda of: of(PATH),
+        "source": lambda of: of(SOURCE_OF_BIND),
         "target": lambda of: of(PATH),
         "read_only": lambda of: of(st.booleans()),
         "idmap": lambda of: of(st.booleans()),
