@@ -1,7 +1,10 @@
 """What is wanted: frozen models that validate an inventory's data. No pyinfra, no I/O."""
 
-from pyinfra_nspawn.specs.guest import Adopted, Bind, File, Guest, Guests, Limits
+from pyinfra_nspawn.specs.bind import Bind
+from pyinfra_nspawn.specs.file import File
+from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
+from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.source import Source
 
 __all__ = ["Adopted", "Bind", "File", "Guest", "Guests", "HostSettings", "Limits", "Source"]

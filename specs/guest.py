@@ -3,124 +3,27 @@
 from __future__ import annotations
 
 import graphlib
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pyinfra_nspawn.specs.base import Line, Path, Secret, Spec
+from pyinfra_nspawn.specs import credentials
+from pyinfra_nspawn.specs.base import Line, Secret, Spec
+from pyinfra_nspawn.specs.bind import Bind
+from pyinfra_nspawn.specs.file import FilePath, FileText
 from pyinfra_nspawn.specs.host import HOST_SYSROOT, STATE_DIRECTORY
+from pyinfra_nspawn.specs.limits import Limits
+from pyinfra_nspawn.specs.names import (
+    AuthorizedKey,
+    Capability,
+    CredentialId,
+    MachineId,
+    MachineName,
+    SystemCall,
+    UnitName,
+    VariableName,
+)
 from pyinfra_nspawn.specs.source import Source, SourceText
-
-
-def _matching(pattern: str, sentence: str) -> AfterValidator:
-    """Return a validator that refuses what does not match, in the words of `sentence`."""
-    compiled = re.compile(pattern, re.ASCII)
-
-    def check(text: str) -> str:
-        if not compiled.fullmatch(text):
-            raise ValueError(sentence)
-        return text
-
-    return AfterValidator(check)
-
-
-# systemd's hostname_is_valid(), which rules machine names, less the underscore that DNS lacks.
-_LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
-MachineName = Annotated[
-    str,
-    _matching(
-        rf"(?=.{{1,64}}\Z){_LABELS}",
-        "must be 1 to 64 letters, digits, '-' and '.', beginning and ending with a letter or digit",
-    ),
-]
-Capability = Annotated[str, _matching(r"all|CAP_[A-Z_]+", "must be like CAP_NET_ADMIN, or 'all'")]
-SystemCall = Annotated[str, _matching(r"~?@?[a-z0-9_-]+", "must be like bpf or @keyring")]
-UnitName = Annotated[
-    str,
-    _matching(
-        r"[A-Za-z0-9:_.@\\-]{1,240}\.(service|socket|target|timer|mount|path|swap|automount)",
-        "must be a unit's full name, like systemd-resolved.service",
-    ),
-    _matching(r"[^-].*", "must not begin with '-'"),
-]
-VariableName = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be a variable's name")]
-CredentialId = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}", "must be a credential's name")]
-Size = Annotated[str, _matching(r"[0-9]+[KMGT]?|[0-9]{1,3}%", "must be like 512M, 2G or 50%")]
-Percent = Annotated[str, _matching(r"[0-9]+%", "must be like 150%")]
-FileMode = Annotated[str, _matching(r"[0-7]{4}", "must be four octal digits, like 0644")]
-MachineId = Annotated[str, _matching(r"[0-9a-f]{32}", "must be 32 lower-case hex digits")]
-UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}|[0-9]+", "must be a user's name or number")]
-AuthorizedKey = Annotated[
-    Line,
-    _matching(
-        r"(?!#).*(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ +[A-Za-z0-9+/]+=* *.*",
-        "must be a line of an authorized_keys file",
-    ),
-]
-
-# Trees in which root's write is a write to the host itself.
-_HOST_TREES = ("/", "/boot", "/dev", "/etc", "/ostree", "/proc", "/run", "/sys", "/sysroot", "/usr")
-
-
-class Bind(Spec):
-    """A directory or file of the host that the guest sees.
-
-    + source: its path on the host; it must exist when the guest starts
-    + target: where the guest sees it; the same path by default. It must be there in the guest's tree, which
-      is read-only, or lie below its /var, where it is made
-    + read_only: on by default
-    + idmap: show the host's owners as the guest's own, so that guest root may write as host root
-      into it. Off by default: then everything belongs to `nobody`. Only for a directory that no
-      unprivileged user of the host can reach: a guest's root can leave a setuid-root file there.
-    """
-
-    source: Path
-    target: Path | None = None
-    read_only: bool = True
-    idmap: bool = False
-
-    @property
-    def is_of_the_host(self) -> bool:
-        """Whether a write to it is a write to the host itself."""
-        return "/" + self.source.strip("/").split("/")[0] in _HOST_TREES
-
-    @model_validator(mode="after")
-    def _spare_the_host(self) -> Bind:
-        if self.idmap and self.is_of_the_host:
-            raise ValueError(f"an id-mapped bind of {self.source} would give guest root the host's")
-        return self
-
-
-class Limits(Spec):
-    """Resource limits of the guest's unit (systemd.resource-control(5)); None sets no limit.
-
-    + memory_max: bytes, with K, M, G or T, or a percentage of the host's
-    + cpu_quota: percentage of one CPU's time: `150%` is one and a half CPUs
-    + tasks_max: processes and threads; the unit template says 16384
-    """
-
-    memory_max: Size | None = None
-    cpu_quota: Percent | None = None
-    tasks_max: int | None = Field(default=None, gt=0)
-
-
-class File(Spec):
-    """A file in the guest, written at each of its starts.
-
-    + content: its text
-    + mode: four octal digits; 0644 by default
-    + user, group: its owner in the guest; root by default
-    """
-
-    content: Secret
-    mode: FileMode = "0644"
-    user: UserName = "root"
-    group: UserName = "root"
-
-
-def _file_from_text(value: object) -> object:
-    return File(content=SecretStr(value)) if isinstance(value, str) else value
 
 
 def _tuple_from_list(value: object) -> object:
@@ -155,18 +58,22 @@ class Guest(Spec):
     + on_change: what happens to a running guest whose definition changed: `restart` or `report`
     + on_degraded: whether a guest that runs with failed units makes its host `fail` (after the other
       guests were tried), or is told of: `report`
-    + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default
+    + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
+      at most
     + binds: directories and files of the host
     + limits: memory, CPU, tasks
-    + capabilities: in addition to nspawn's own set
-    + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it
+    + capabilities: in addition to nspawn's own set; `all`, or names of capabilities(7)
+    + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it. `@` names a
+      group that systemd knows
     + environment: of the guest's PID 1
     + hostname: the machine name by default
-    + machine_id: 32 hex digits, taken at the guest's first start and kept; by default the guest makes one
+    + machine_id: 32 hex digits, not all zeros and no other guest's, taken at the guest's first start and
+      kept; by default the guest makes one
     + authorized_keys: lines for root's ~/.ssh/authorized_keys
     + mask_units: units that the guest must not start
-    + files: by path; a text, or a `File`
-    + credentials: by name, as systemd.system-credentials(7) lists them; kept secret
+    + files: by path; a text, or a `File`. Each file once, `authorized_keys` and credentials included
+    + credentials: by name, as systemd.system-credentials(7) lists them; kept secret. With keys and files
+      (in base64) they take 1 MiB at most
     + adopt: take over the stateroot, drop-ins and files of that name that somebody made by hand;
       `--data adopt=NAME` sets it for one run
     """
@@ -183,7 +90,7 @@ class Guest(Spec):
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
     on_degraded: Literal["fail", "report"] = "fail"
-    start_timeout_seconds: int = Field(default=120, gt=0)
+    start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
     binds: Annotated[tuple[Bind, ...], Lines] = ()
     limits: Limits = Limits()
     capabilities: Annotated[tuple[Capability, ...], Lines] = ()
@@ -193,7 +100,7 @@ class Guest(Spec):
     machine_id: MachineId | None = None
     authorized_keys: Annotated[tuple[AuthorizedKey, ...], Lines] = ()
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
-    files: dict[Path, Annotated[File, BeforeValidator(_file_from_text)]] = Field(default={})
+    files: dict[FilePath, FileText] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
     adopt: bool = False
 
@@ -201,7 +108,14 @@ class Guest(Spec):
     def _spare_the_host(self) -> Guest:
         for bind in self.binds:
             if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
-                raise ValueError(f"binds: a writable bind of {bind.source} would give guest root the host's")
+                raise ValueError(f"binds: {bind.refusal('a writable')}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Guest:
+        for check in (credentials.written_twice, credentials.written_in_vain, credentials.too_large):
+            if refusal := check(self):
+                raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")
@@ -288,6 +202,17 @@ class Guests(Spec):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"more than one guest is called {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _machine_ids_once(self) -> Guests:
+        owners: dict[str, str] = {}
+        for guest in self.guests:
+            if guest.machine_id is None or guest.state == "absent":
+                continue
+            first = owners.setdefault(guest.machine_id, guest.name)
+            if first != guest.name:
+                raise ValueError(f"machine_id: {first} and {guest.name} have the same; write one for each")
         return self
 
     @model_validator(mode="after")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from pyinfra_nspawn.specs.base import Spec
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
-_SHORT_CHECKSUM = re.compile(r"[0-9a-f]{7,63}")
+_ALMOST_A_CHECKSUM = re.compile(r"[0-9a-fA-F]{7,}")
+# As `ostree admin status` prints it: CHECKSUM.SERIAL. Fewer digits than these may be a date.
+_DEPLOYMENT = re.compile(r"[0-9a-fA-F]{16,}(\.[0-9]+)")
 # What libostree accepts as a ref and as a remote's name (OSTREE_REF_REGEXP, OSTREE_REMOTE_REGEXP).
 _REF = re.compile(r"[\w][-._\w]*(/[-._\w]+)*", re.ASCII)
 _REMOTE = re.compile(r"[\w][-._\w]*", re.ASCII)
@@ -39,18 +41,15 @@ class Source(Spec):
 
         Raises ValueError for anything else, a shortened checksum included.
         """
-        if text in ("host", "guest"):
-            return cls(guest=text == "guest")
-        remote, colon, name = text.rpartition(":")
-        if colon and not _REMOTE.fullmatch(remote):
-            raise ValueError("the part before ':' is no name of a remote")
-        if _CHECKSUM.fullmatch(name):
-            return cls(commit=name, remote=remote or None)
-        if _SHORT_CHECKSUM.fullmatch(name):
-            raise ValueError("a commit is written with all its 64 hex digits")
-        if not _REF.fullmatch(name):
-            raise ValueError("must be 'host', 'guest', a commit of 64 hex digits, 'REF' or 'REMOTE:REF'")
-        return cls(ref=name, remote=remote or None)
+        return cls(**_parts(text))
+
+    @model_validator(mode="after")
+    def _as_it_is_written(self) -> Self:
+        """Refuse parts that no text stands for, such as a ref that is a commit."""
+        parts = Source.model_fields.keys() & self.model_fields_set
+        if _parts(str(self)) != {name: value for name in parts if (value := getattr(self, name))}:
+            raise ValueError("must be one of 'host', 'guest', a commit or a ref, and with them a remote")
+        return self
 
     @property
     def refspec(self) -> str | None:
@@ -62,6 +61,31 @@ class Source(Spec):
     def __str__(self) -> str:
         name = self.commit or self.ref or ("guest" if self.guest else "host")
         return f"{self.remote}:{name}" if self.remote else name
+
+
+def _parts(text: str) -> dict[str, Any]:
+    """Return the fields of the source that `text` names; raise ValueError for anything else."""
+    if text in ("host", "guest"):
+        return {"guest": True} if text == "guest" else {}
+    remote, colon, name = text.rpartition(":")
+    if colon and not _REMOTE.fullmatch(remote):
+        raise ValueError("the part before ':' is no name of a remote")
+    kind = _kind(name)
+    return {kind: name, "remote": remote} if colon else {kind: name}
+
+
+def _kind(name: str) -> Literal["commit", "ref"]:
+    if _CHECKSUM.fullmatch(name):
+        return "commit"
+    if _CHECKSUM.fullmatch(name.lower()):
+        raise ValueError("a commit is written in lower case")
+    if deployment := _DEPLOYMENT.fullmatch(name):
+        raise ValueError(f"is a deployment; write its commit, without '{deployment[1]}'")
+    if _ALMOST_A_CHECKSUM.fullmatch(name):
+        raise ValueError("a commit is written with all its 64 hex digits")
+    if not _REF.fullmatch(name):
+        raise ValueError("must be 'host', 'guest', a commit of 64 hex digits, 'REF' or 'REMOTE:REF'")
+    return "ref"
 
 
 def _from_text(value: object) -> object:

@@ -120,6 +120,14 @@ NUMBER = st.integers(1, 10**9)
 NAME = like(r"[A-Za-z0-9]([a-z0-9-]{0,4}[a-z0-9])?(\.[a-z0-9]{1,3})?")
 PATH = like(r"(/[A-Za-z0-9_@+=,~-][A-Za-z0-9._@+=,~-]{0,3}){1,3}")
 WORD = like(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,6}")
+FILE_PATH = like(
+    r"/(etc|var|run|root|home|usr/local|etc/a)(/[A-Za-z0-9_@+=,~-][A-Za-z0-9._@+=,~-]{0,3}){1,3}"
+).filter(lambda path: path.count("/") > 2 or not path.startswith("/var"))
+SOURCE_OF_BIND = st.sampled_from(["/srv", "/var/lib/app", "/mnt"]) | PATH
+CAPABILITY = st.sampled_from(["all", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_BPF"])
+SYSTEM_CALL = st.sampled_from(["@keyring", "~@mount"]) | like("~?[a-z0-9_-]{1,5}")
+MEMORY = like("[1-9][0-9]{0,3}[MGT]|[1-9][0-9]?%") | st.just("infinity")
+TASKS = st.integers(1, 4194304) | st.just("infinity")
 COMMIT = st.sampled_from(["0123456789abcdef" * 4, NEW])
 REF = like(r"[a-z_][a-z0-9._-]{0,5}(/[-._a-z0-9]{1,5}){0,2}")
 VARIABLE = like(r"[A-Za-z_][A-Za-z0-9_]{0,5}")
@@ -133,7 +141,7 @@ CLEAN = LINE.filter(lambda text: all(map(known, text)))
 FIELDS = {
     Guest: {
         "name": lambda of: of(NAME),
-        "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF) | data(Source, of),
+        "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF) | parts(of),
         "sysroot": lambda of: of(st.sampled_from(["private", "shared"])),
         "isolation": lambda of: of(st.sampled_from(["private-users", "overlay", "none"])),
         "network": lambda of: of(st.just("veth")),
@@ -144,17 +152,17 @@ FIELDS = {
         "restart": lambda of: of(st.sampled_from(["always", "on-failure", "no"])),
         "on_change": lambda of: of(st.sampled_from(["restart", "report"])),
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
-        "start_timeout_seconds": lambda of: of(NUMBER),
+        "start_timeout_seconds": lambda of: of(st.integers(1, 86400)),
         "binds": lambda of: some(data(Bind, of)),
         "limits": lambda of: data(Limits, of),
-        "capabilities": lambda of: some(of(like("all|CAP_[A-Z_]{1,5}"))),
-        "system_calls": lambda of: some(of(like("~?@?[a-z0-9_-]{1,5}"))),
+        "capabilities": lambda of: some(of(CAPABILITY)),
+        "system_calls": lambda of: some(of(SYSTEM_CALL)),
         "environment": lambda of: st.dictionaries(of(VARIABLE), of(LINE), max_size=3),
         "hostname": lambda of: of(NAME),
         "machine_id": lambda of: of(st.just("0123456789abcdef" * 2)),
         "authorized_keys": lambda of: some(of(KEY)),
         "mask_units": lambda of: some(of(UNIT)),
-        "files": lambda of: st.dictionaries(of(PATH), SECRET_TEXT | data(File, of), max_size=2),
+        "files": lambda of: st.dictionaries(of(FILE_PATH), SECRET_TEXT | data(File, of), max_size=2),
         "credentials": lambda of: st.dictionaries(of(CREDENTIAL), of(SECRET_TEXT), max_size=2),
         "adopt": lambda of: of(st.booleans()),
     },
@@ -165,15 +173,15 @@ FIELDS = {
         "guest": lambda of: of(st.booleans()),
     },
     Bind: {
-        "source": lambda of: of(PATH),
+        "source": lambda of: of(SOURCE_OF_BIND),
         "target": lambda of: of(PATH),
         "read_only": lambda of: of(st.booleans()),
         "idmap": lambda of: of(st.booleans()),
     },
     Limits: {
-        "memory_max": lambda of: of(like("[0-9]{1,9}[KMGT]?|[0-9]{1,3}%")),
-        "cpu_quota": lambda of: of(like("[0-9]{1,4}%")),
-        "tasks_max": lambda of: of(NUMBER),
+        "memory_max": lambda of: of(MEMORY),
+        "cpu_quota": lambda of: of(like("[1-9][0-9]{0,4}%")),
+        "tasks_max": lambda of: of(TASKS),
     },
     File: {
         "content": lambda of: of(SECRET_TEXT),
@@ -206,6 +214,14 @@ def data(spec: type[Spec], of, bent: str = "") -> st.SearchStrategy[dict[str, ob
         drawn[bent] = FIELDS[spec][bent](free) | JUNK
     needed = {name for name, field in spec.model_fields.items() if name == bent or field.is_required()}
     return st.fixed_dictionaries({name: drawn.pop(name) for name in needed if name in drawn}, optional=drawn)
+
+
+def parts(of) -> st.SearchStrategy[dict[str, object]]:
+    """Draw a source by its parts: a commit or a ref with or without a remote, or what fits no text."""
+    fields = FIELDS[Source]
+    remote = {"remote": fields["remote"](of)}
+    right = [st.fixed_dictionaries({name: fields[name](of)}, optional=remote) for name in ("commit", "ref")]
+    return st.one_of(*right, data(Source, of))
 
 
 def inventories(spec: type[Spec]) -> st.SearchStrategy[dict[str, object]]:

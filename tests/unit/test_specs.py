@@ -3,18 +3,12 @@
 import pytest
 from pydantic import SecretStr
 
-from pyinfra_nspawn.specs import Adopted, Bind, File, Guest, Guests, HostSettings, Source
+from pyinfra_nspawn.specs import Adopted, File, Guest, Guests, HostSettings, Source
 from pyinfra_nspawn.specs.base import InvalidSpecError
+from tests.unit.refused import refusal
 
 COMMIT = "0123456789abcdef" * 4
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example.org"
-
-
-def refusal(**fields: object) -> str:
-    with pytest.raises(InvalidSpecError) as error:
-        Guest.of({"name": "web", **fields}, "inventory of host1")
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_the_smallest_guest():
@@ -108,12 +102,6 @@ def test_a_value_that_could_become_something_else(field: str, value: object):
     assert f": {field}" in refusal(**{field: value})
 
 
-@pytest.mark.parametrize("source", ["/", "/sysroot", "/ostree/repo", "/etc", "/usr/share"])
-def test_no_id_mapped_bind_of_the_host(source: str):
-    assert "would give guest root the host's" in refusal(binds=[{"source": source, "idmap": True}])
-    assert Bind.of({"source": source}, "here").read_only
-
-
 def test_two_guests_of_one_name():
     with pytest.raises(InvalidSpecError, match=r"^host1: more than one guest is called a, b$"):
         Guests.of({"guests": [{"name": name} for name in "abcab"]}, "host1")
@@ -142,22 +130,15 @@ def test_secrets_show_nowhere():
 
 
 def test_a_file_is_a_text_or_a_file():
-    files = {"/a": "text", "/b": {"content": "more", "mode": "0600"}}
+    files = {"/etc/a": "text", "/etc/b": {"content": "more", "mode": "0600"}}
     guest = Guest.of({"name": "web", "files": files}, "here")
-    assert guest.files["/a"] == File(content=SecretStr("text"))
-    assert guest.files["/b"].mode == "0600"
+    assert guest.files["/etc/a"] == File(content=SecretStr("text"))
+    assert guest.files["/etc/b"].mode == "0600"
 
 
 def test_purge_is_only_for_what_is_to_be_absent():
     assert Guest.of({"name": "web", "state": "absent", "purge": True}, "here").purge
     assert refusal(purge=True).endswith("purge: is only for a guest whose `state` is 'absent'")
-
-
-def test_no_writable_bind_of_the_host_for_a_guest_whose_root_is_the_hosts():
-    bind = {"source": "/etc", "read_only": False}
-    assert Guest.of({"name": "web", "binds": [bind]}, "here").binds
-    sentence = "a writable bind of /etc would give guest root the host's"
-    assert refusal(isolation="overlay", binds=[bind]).endswith(sentence)
 
 
 def test_host_settings():

@@ -158,7 +158,9 @@ def test_the_guests_memory_is_limited(guest: Guest):
     if wanted is None:
         pytest.skip("no limit of memory is wanted")
     found = guest.unit["MemoryMax"]
-    if wanted.endswith("%"):
+    if wanted == "infinity":
+        guest.expect("MemoryMax", wanted, found)
+    elif wanted.endswith("%"):
         # Of what systemd takes for the host's memory, which is never more than there is.
         total = mebibytes_of_host(guest.host.output("cat", "/proc/meminfo"))
         most = total * int(wanted[:-1]) // 100
