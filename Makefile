@@ -34,7 +34,7 @@ lab:
 	@python3 -m tests.lab up
 
 lab-down:
-	@python3 -m tests.lab down
+	@python3 -m tests.lab down --all
 
 bench: $(VENV)/ready lab
 	@$(PYTHON) -m tests.bench

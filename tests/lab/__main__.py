@@ -39,7 +39,8 @@ def _parse() -> argparse.Namespace:
     up.set_defaults(act=_up)
 
     down = commands.add_parser("down", help="leave nothing behind but the image cache")
-    down.set_defaults(act=lambda _: lab.down())
+    down.add_argument("--all", action="store_true", help="of every instance on this machine")
+    down.set_defaults(act=lambda given: lab.down_all() if given.all else lab.down())
 
     status = commands.add_parser("status", help="say what runs, and what it booted")
     status.set_defaults(act=_status)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tests.lab import ssh
-from tests.lab.image import STATEROOT, Image, build, image
+from tests.lab.image import MADE_FROM, STATEROOT, Image, build, image
 from tests.lab.overlay import lay_over
 from tests.lab.paths import HOSTS
 from tests.lab.progress import size, step
@@ -15,10 +16,8 @@ from tests.lab.trash import remove
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
-#: The file beside a host's sysroot that says what it was made from.
-MADE_FROM = "made-from"
 #: A local account with no password, of which sudo asks none.
 USER_ID = 1000
 
@@ -35,10 +34,11 @@ def is_current(spec: HostSpec) -> bool:
 
 
 def create(spec: HostSpec) -> None:
-    """Make a fresh sysroot for the host unless it has one. Call it under the lock."""
+    """Make a fresh sysroot for the host unless it has one. Call it under the host's lock."""
     if copy(spec).directory.is_dir():
         return
     build(spec.generation)
+    os.utime(image(spec.generation).directory)  # it is in use
     with step(f"{spec.name}: copying a fresh sysroot") as done:
         new = Image(HOSTS / f"creating.{spec.name}")
         remove(new.directory)

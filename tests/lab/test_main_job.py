@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, succeed
 from tests.lab.guest import ssh_command
+from tests.lab.paths import RUN
 
 if TYPE_CHECKING:
     from tests.lab import Host
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
-KEY = Path("/run/pyinfra-nspawn-lab/key.pub")
+KEY = RUN / "key.pub"
 WEB = {"name": "web"}
 STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic -p MainPID -p NRestarts"
 MACHINE = "machinectl show web -p Timestamp -p Leader"
