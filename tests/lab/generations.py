@@ -30,9 +30,14 @@ class Generation:
         return f"{self.ref}-remote"
 
     @property
+    def baked_ref(self) -> str:
+        """A commit with a hostname and a machine id baked into its /usr/etc, in the host's repository."""
+        return f"{self.ref}-baked"
+
+    @property
     def versions(self) -> dict[str, str]:
         """The version of each ref's commit, in the order in which they are made."""
-        refs = (self.ref, self.next_ref, self.remote_ref)
+        refs = (self.ref, self.next_ref, self.remote_ref, self.baked_ref)
         return {ref: f"{self.major}.{minor}" for minor, ref in enumerate(refs, start=1)}
 
 

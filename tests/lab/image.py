@@ -124,6 +124,8 @@ def _commit(generation: Generation, source: Path, repo: Path) -> None:
             if ref != generation.ref:
                 changed = source.parent / version
                 tree.write_release(source, changed, version)
+                if ref == generation.baked_ref:
+                    tree.write_identity(changed)
                 content = [f"--tree=ref={generation.ref}", f"--tree=dir={changed}"]
             run(
                 "ostree",
@@ -158,7 +160,7 @@ def _deploy(generation: Generation, repo: Path, sysroot: Path) -> None:
         run("ostree", "admin", "init-fs", sysroot)
         run("ostree", "admin", f"--sysroot={sysroot}", "os-init", STATEROOT)
         pull = ("ostree", f"--repo={own_repo}", "pull-local", repo)
-        run(*pull, generation.ref, generation.next_ref)
+        run(*pull, generation.ref, generation.next_ref, generation.baked_ref)
         run(*pull, f"--remote={REMOTE}", generation.ref)
         run(
             *("ostree", f"--repo={own_repo}", "remote", "add", "--no-gpg-verify"),
