@@ -162,7 +162,7 @@ class Host:
     def _has_booted(self) -> bool:
         if not self.is_running:
             raise LabError("the host's supervisor has ended")
-        state = self.run("systemctl is-system-running").stdout.strip()
+        state = self.run("systemctl is-system-running --wait").stdout.strip()
         if state == "degraded":
             raise LabError(f"failed units:\n{self.run('systemctl --failed --plain').stdout}")
         if state != "running":

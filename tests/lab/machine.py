@@ -26,6 +26,9 @@ _IN_USE = NSPAWN_RUNTIME / f".pyinfra-nspawn-lab{SUFFIX}"
 
 SHUTDOWN_SECONDS = 60
 
+#: Where each host's supervisor was found last: hundreds of processes need not be looked at for each command.
+_last_seen: dict[str, int] = {}
+
 
 def runtime(spec: HostSpec) -> Path:
     """Return the directory with what the running host needs on this machine."""
@@ -111,15 +114,22 @@ def leader(spec: HostSpec) -> int | None:
 
 def _supervisor(spec: HostSpec) -> int | None:
     """Find the process by its command line: a pid file could outlive it."""
-    wanted = _supervisor_words(spec)
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_text().rstrip("\0").split("\0")
-        except OSError:  # ended meanwhile
-            continue
-        if words[1:] == wanted:
-            return int(process.parent.name)
+    known = _last_seen.get(spec.name)
+    if known and _is_supervisor(known, spec):
+        return known
+    for process in Path("/proc").glob("[0-9]*"):
+        if _is_supervisor(int(process.name), spec):
+            _last_seen[spec.name] = int(process.name)
+            return int(process.name)
     return None
+
+
+def _is_supervisor(pid: int, spec: HostSpec) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:  # ended meanwhile
+        return False
+    return words[1:] == _supervisor_words(spec)
 
 
 def _supervisor_words(spec: HostSpec) -> list[str]:
