@@ -15,7 +15,7 @@ from tests.lab.fleet import SPECS
 from tests.lab.host import hosts, prepare
 from tests.lab.paths import CACHE, HOSTS, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFIG, instances
 from tests.lab.progress import say, step
-from tests.lab.shell import run
+from tests.lab.shell import LabError, run
 from tests.lab.side_by_side import on_each
 from tests.lab.trash import remove
 
@@ -73,16 +73,18 @@ def down() -> None:
 
 
 def down_all() -> None:
-    """Take down every instance: each by a process that has its name in the environment."""
-    directories = {path.name.removeprefix("pyinfra-nspawn-lab") for path in instances()}
-    directories |= {path.name.removeprefix("hosts") for path in CACHE.glob("hosts*")}
-    for suffix in sorted(directories | {""}):
-        subprocess.run(
-            [sys.executable, "-m", "tests.lab", "down"],
-            cwd=REPOSITORY,
-            env={**os.environ, INSTANCE_VARIABLE: suffix.removeprefix("-")},
-            check=True,
-        )
+    """Take down every instance: each by a process that has its number in the environment."""
+    suffixes = {path.name.removeprefix("pyinfra-nspawn-lab") for path in instances()}
+    suffixes |= {path.name.removeprefix("hosts") for path in CACHE.glob("hosts*")}
+    failed = [suffix or "-0" for suffix in sorted(suffixes | {""}) if not _down_apart(suffix)]
+    if failed:
+        raise LabError(f"expected every instance to go, found still there: {', '.join(failed)}")
+
+
+def _down_apart(suffix: str) -> bool:
+    environment = {**os.environ, INSTANCE_VARIABLE: suffix.removeprefix("-")}
+    command = [sys.executable, "-m", "tests.lab", "down"]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode == 0
 
 
 def _install_tools() -> None:
