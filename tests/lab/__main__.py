@@ -8,6 +8,7 @@ import sys
 
 from tests.lab import lab
 from tests.lab.host import Host, hosts
+from tests.lab.paths import INSTANCE_VARIABLE
 from tests.lab.progress import say
 from tests.lab.shell import LabError
 
@@ -30,7 +31,11 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.lab",
+        description=__doc__,
+        epilog=f"{INSTANCE_VARIABLE}=N in the environment names a lab beside the usual one, which is 0.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     known = sorted(hosts())
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.lab.generations import SID, TRIXIE, Generation
-from tests.lab.paths import INSTANCE, SUFFIX
+from tests.lab.paths import INSTANCE, INSTANCE_VARIABLE, SUFFIX
 
-#: How many hosts an instance may have; 64 instances fit into 198.51.100.0/24.
+#: How many hosts an instance has addresses for. Instances 0 to 62 fit into 198.51.100.0/24.
 HOSTS_PER_INSTANCE = 2
+if not 0 <= INSTANCE <= 62:
+    raise ValueError(f"expected {INSTANCE_VARIABLE} from 0 to 62, found {INSTANCE}")
 
 
 @dataclass(frozen=True)
