@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 from tests.lab import cgroup, image, lock, machine, sysctls, sysroot
 from tests.lab.fleet import SPECS
 from tests.lab.host import hosts, prepare
-from tests.lab.paths import CACHE, HOSTS, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFIG, instances
+from tests.lab.paths import CACHE, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFIG, instances
 from tests.lab.progress import say, step
 from tests.lab.shell import LabError, run
 from tests.lab.side_by_side import on_each
-from tests.lab.trash import remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 TOOLS = {
     "chattr": "e2fsprogs",
     "ip": "iproute2",
+    "losetup": "mount",
     "mmdebstrap": "mmdebstrap",
     "ostree": "ostree",
     "setpriv": "util-linux",
@@ -64,7 +64,7 @@ def down() -> None:
             for spec in SPECS.values():
                 machine.kill(spec)
             cgroup.kill(cgroup.mount_point() / cgroup.PARENT)
-            remove(HOSTS)
+            sysroot.delete_all()
             image.remove_unfinished()
         machine.remove_runtime()
         shutil.rmtree(RUN, ignore_errors=True)

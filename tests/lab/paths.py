@@ -16,7 +16,7 @@ SUFFIX = f"-{INSTANCE}" if INSTANCE else ""
 
 #: The images, for all instances.
 CACHE = Path(os.environ.get("PYINFRA_NSPAWN_LAB_CACHE", "/var/cache/pyinfra-nspawn-lab")).absolute()
-#: The hosts' disks lie beside the images: reflinks work on one filesystem only.
+#: The disks of this instance's hosts.
 HOSTS = CACHE / f"hosts{SUFFIX}"
 
 RUN = Path(f"/run/pyinfra-nspawn-lab{SUFFIX}")

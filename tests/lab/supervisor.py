@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, network, sysctls, sysroot
+from tests.lab import cgroup, disk, network, sysctls, sysroot
 from tests.lab.fleet import SPECS
 from tests.lab.image import REMOTE_DIRECTORY, STATEROOT, image
 from tests.lab.machine import DEPLOYMENT, NSPAWN_RUNTIME, runtime, service_manager_runs
@@ -63,6 +63,7 @@ def _mount(spec: HostSpec) -> None:
     run("mount", "-t", "tmpfs", "tmpfs", NSPAWN_RUNTIME)
     (NSPAWN_RUNTIME / "propagate").mkdir()
     root = sysroot.copy(spec).sysroot
+    disk.forget_others(root)
     run("mount", "--bind", root, root)
     run("mount", "--make-private", root)  # a shared mount cannot be moved to become /
     # nspawn resolves the source of a bind after the pivot if it lies in its directory.
