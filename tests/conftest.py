@@ -23,9 +23,21 @@ runpy.run_path(str(Path(__file__).parent.parent / "config.py"))
 with mock.patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
 
-#: How long a file takes, in seconds, with two workers on two cores. A lab file that is not listed counts as
-#: one of a minute, any other as one of no time.
-SECONDS: dict[str, int] = {}
+#: About how long a file takes, in seconds: estimates, as only their order matters. A lab file that is not
+#: listed counts as one of a minute, any other as one of no time.
+SECONDS = {
+    "test_killed.py": 300,
+    "test_moves.py": 200,
+    "test_unfit.py": 200,
+    "test_kinds.py": 150,
+    "test_verify.py": 140,
+    "test_hostile.py": 120,
+    "test_main_job.py": 110,
+    "test_removal.py": 90,
+    "test_shared.py": 80,
+    "test_fake_fleet.py": 60,
+    "test_quoting.py": 50,
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
