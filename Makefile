@@ -4,16 +4,23 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends
 
+# A file's tests stay together and in order; tests/conftest.py says which files are begun first.
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
 # What a script builds upon and does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo test check lab lab-down bench dist clean
+.PHONY: demo test test-fast check lab lab-down bench dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
 
 test: $(VENV)/ready
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE)
+
+# What needs no lab.
+test-fast: $(VENV)/ready
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/unit tests/cases $(wildcard tests/host)
 
 check: $(VENV)/ready
 	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; $(APT) shellcheck >/dev/null; }
@@ -32,7 +39,7 @@ lab:
 	@python3 -m tests.lab up
 
 lab-down:
-	@python3 -m tests.lab down
+	@python3 -m tests.lab down --all
 
 bench: $(VENV)/ready lab
 	@$(PYTHON) -m tests.bench

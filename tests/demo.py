@@ -34,7 +34,7 @@ def main() -> int:
         show(host, "du -sh /ostree/repo /var/lib/pyinfra-nspawn/web")
         show(host, "ostree admin --sysroot=/var/lib/pyinfra-nspawn/web status")
         show_guest(host, "web")
-    say("the hosts stay up: ssh -F /run/pyinfra-nspawn-lab/ssh_config lab1; `make lab-down` ends them")
+    say(f"the hosts stay up: ssh -F {SSH_CONFIG} lab1; `make lab-down` ends them")
     return 0
 
 

@@ -8,6 +8,7 @@ import sys
 
 from tests.lab import lab
 from tests.lab.host import Host, hosts
+from tests.lab.paths import INSTANCE_VARIABLE
 from tests.lab.progress import say
 from tests.lab.shell import LabError
 
@@ -30,7 +31,11 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.lab",
+        description=__doc__,
+        epilog=f"{INSTANCE_VARIABLE}=N in the environment names a lab beside the usual one, which is 0.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     known = sorted(hosts())
 
@@ -39,7 +44,8 @@ def _parse() -> argparse.Namespace:
     up.set_defaults(act=_up)
 
     down = commands.add_parser("down", help="leave nothing behind but the image cache")
-    down.set_defaults(act=lambda _: lab.down())
+    down.add_argument("--all", action="store_true", help="of every instance on this machine")
+    down.set_defaults(act=lambda given: lab.down_all() if given.all else lab.down())
 
     status = commands.add_parser("status", help="say what runs, and what it booted")
     status.set_defaults(act=_status)

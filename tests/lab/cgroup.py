@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.lab.paths import SUFFIX
 from tests.lab.shell import LabError, retry
 
 #: The parent of the hosts' groups where no service manager gives them one.
-PARENT = "pyinfra-nspawn-lab"
+PARENT = f"pyinfra-nspawn-lab{SUFFIX}"
 
 
 def mount_point() -> Path:

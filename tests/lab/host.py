@@ -5,21 +5,20 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, machine, ssh, sysctls, sysroot
-from tests.lab.generations import SPECS
-from tests.lab.lock import lock
+from tests.lab import cgroup, lock, machine, ssh, sysctls, sysroot
+from tests.lab.fleet import SPECS
 from tests.lab.progress import step
 from tests.lab.shell import LabError, explain, retry
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
 BOOT_SECONDS = 60
 COMMAND_SECONDS = 60
@@ -65,16 +64,15 @@ class Host:
 
         `deployment` (CHECKSUM.SERIAL) is a choice in the boot menu, for this boot only.
         """
-        with lock():
+        with lock.host(self.name):
             if not self.is_running:
-                sysctls.save()
-                ssh.prepare()
+                prepare()
                 sysroot.create(self.spec)
                 self._boot(deployment)
 
     def stop(self) -> None:
         """Shut down in order, as a person would; what does not end is killed."""
-        with lock(), step(f"{self.name}: shutting down"):
+        with lock.host(self.name), step(f"{self.name}: shutting down"):
             machine.stop(self.spec)
 
     def reboot(self, deployment: str | None = None) -> None:
@@ -87,10 +85,12 @@ class Host:
         reset([self])
 
     def _install(self) -> None:
-        machine.kill(self.spec)
-        sysroot.delete(self.spec)
-        sysroot.create(self.spec)
-        self._boot(None)
+        with lock.host(self.name):
+            machine.kill(self.spec)
+            prepare()
+            sysroot.delete(self.spec)
+            sysroot.create(self.spec)
+            self._boot(None)
 
     # What a person with a root shell does.
 
@@ -162,7 +162,7 @@ class Host:
     def _has_booted(self) -> bool:
         if not self.is_running:
             raise LabError("the host's supervisor has ended")
-        state = self.run("systemctl is-system-running").stdout.strip()
+        state = self.run("systemctl is-system-running --wait").stdout.strip()
         if state == "degraded":
             raise LabError(f"failed units:\n{self.run('systemctl --failed --plain').stdout}")
         if state != "running":
@@ -173,11 +173,14 @@ class Host:
 
 def reset(wanted: Collection[Host]) -> None:
     """Make these hosts freshly installed again, side by side."""
-    with lock(), ThreadPoolExecutor() as pool:
-        sysctls.save()
+    on_each(wanted, Host._install)
+
+
+def prepare() -> None:
+    """Have what all hosts of this instance need before one of them is made or boots."""
+    with lock.instance():
+        sysctls.prepare()
         ssh.prepare()
-        for installed in [pool.submit(host._install) for host in wanted]:
-            installed.result()
 
 
 def hosts() -> dict[str, Host]:

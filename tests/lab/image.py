@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import tree
+from tests.lab import lock, tree
 from tests.lab.paths import CACHE, FILES
 from tests.lab.progress import size, step
 from tests.lab.shell import run
@@ -15,7 +17,6 @@ from tests.lab.trash import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.lab.generations import Generation
 
@@ -25,6 +26,10 @@ REMOTE = "lab"
 REMOTE_DIRECTORY = "/run/lab-remote"
 #: The hosts' own stateroot.
 STATEROOT = "host"
+#: The file beside a host's sysroot that says what it was made from.
+MADE_FROM = "made-from"
+#: An image of another recipe may be wanted again, but for so long after a host was made of it.
+KEEP_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,23 @@ class Image:
 
 
 def image(generation: Generation) -> Image:
-    """Return the image of a generation as the present recipe makes it, built or not."""
+    """Return the image of a generation as the present recipe makes it, built or not.
+
+    Its name has a digest of the recipe: another recipe is another image, whose hosts are made anew.
+    """
     return Image(CACHE / f"{generation.name}-{_recipe(generation)}")
 
 
 def build(generation: Generation) -> None:
-    """Build the image of a generation unless the cache has it. Call it under the lock."""
+    """Build the image of a generation unless the cache has it; one process builds, others wait for it."""
     final = image(generation).directory
-    if final.is_dir():
-        return
+    if not final.is_dir():
+        with lock.image(generation.name):
+            if not final.is_dir():
+                _build(generation, final)
+
+
+def _build(generation: Generation, final: Path) -> None:
     with step(f"{generation.name}: building the image") as done, _build_directory(final) as new:
         work, repo = new / "work", new / "work/repo"
         work.mkdir()
@@ -67,14 +80,29 @@ def build(generation: Generation) -> None:
 
 @contextmanager
 def _build_directory(final: Path) -> Iterator[Path]:
-    """Yield an empty directory that replaces the generation's images once all went well."""
+    """Yield an empty directory that becomes the image once all went well."""
     new = CACHE / f"building.{final.name}"
     remove(new)
     new.mkdir(parents=True)
     yield new
-    for old in CACHE.glob(f"{final.name.rpartition('-')[0]}-*"):
-        remove(old)
     new.rename(final)
+    _remove_unused(final.name.partition("-")[0])
+
+
+def remove_unfinished() -> None:
+    """Remove what a killed build has left. What is being built now has its lock taken, and stays."""
+    for directory in CACHE.glob("building.*"):
+        with lock.image(directory.name.split(".")[1].partition("-")[0]):
+            remove(directory)
+
+
+def _remove_unused(generation: str) -> None:
+    """Remove images of other recipes, less those of checkouts that are at work beside this one."""
+    sources = (path.read_text().splitlines()[0] for path in CACHE.glob(f"hosts*/*/{MADE_FROM}"))
+    in_use = {Path(source) for source in sources}
+    for old in CACHE.glob(f"{generation}-*"):
+        if old not in in_use and time.time() - old.stat().st_mtime > KEEP_SECONDS:
+            remove(old)
 
 
 def _recipe(generation: Generation) -> str:
@@ -96,6 +124,8 @@ def _commit(generation: Generation, source: Path, repo: Path) -> None:
             if ref != generation.ref:
                 changed = source.parent / version
                 tree.write_release(source, changed, version)
+                if ref == generation.baked_ref:
+                    tree.write_identity(changed)
                 content = [f"--tree=ref={generation.ref}", f"--tree=dir={changed}"]
             run(
                 "ostree",
@@ -130,7 +160,7 @@ def _deploy(generation: Generation, repo: Path, sysroot: Path) -> None:
         run("ostree", "admin", "init-fs", sysroot)
         run("ostree", "admin", f"--sysroot={sysroot}", "os-init", STATEROOT)
         pull = ("ostree", f"--repo={own_repo}", "pull-local", repo)
-        run(*pull, generation.ref, generation.next_ref)
+        run(*pull, generation.ref, generation.next_ref, generation.baked_ref)
         run(*pull, f"--remote={REMOTE}", generation.ref)
         run(
             *("ostree", f"--repo={own_repo}", "remote", "add", "--no-gpg-verify"),

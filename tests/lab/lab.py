@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, image, machine, ssh, sysctls, sysroot
-from tests.lab.generations import SPECS
-from tests.lab.host import hosts
-from tests.lab.lock import lock
-from tests.lab.paths import CACHE, HOSTS, RUN, SSH_CONFIG
+from tests.lab import cgroup, image, lock, machine, sysctls, sysroot
+from tests.lab.fleet import SPECS
+from tests.lab.host import hosts, prepare
+from tests.lab.paths import CACHE, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFIG, instances
 from tests.lab.progress import say, step
-from tests.lab.shell import run
-from tests.lab.trash import remove
+from tests.lab.shell import LabError, run
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 TOOLS = {
     "chattr": "e2fsprogs",
     "ip": "iproute2",
+    "losetup": "mount",
     "mmdebstrap": "mmdebstrap",
     "ostree": "ostree",
     "setpriv": "util-linux",
@@ -35,31 +39,52 @@ TOOLS = {
 def up(names: Collection[str] = ()) -> None:
     """Have these hosts running (all, if none is named), with whatever that takes."""
     wanted = [host for name, host in hosts().items() if not names or name in names]
-    with lock():
+    with lock.machine():
         _install_tools()
-        _build_images(wanted)
-        ssh.prepare()
-    for host in wanted:
-        if not sysroot.is_current(host.spec):
-            host.reset()
-        host.start()
-        say(f"{host.name}: ssh -F {SSH_CONFIG} {host.name}")
+    _build_images(wanted)
+    prepare()
+    on_each(wanted, _up)
+
+
+def _up(host: Host) -> None:
+    if not sysroot.is_current(host.spec):
+        host.reset()
+    host.start()
+    say(f"{host.name}: ssh -F {SSH_CONFIG} {host.name}")
 
 
 def down() -> None:
-    """Stop all hosts and leave nothing on this machine but the image cache."""
-    with lock():
+    """Stop all hosts of this instance and leave nothing of it on this machine; the image cache stays."""
+    with ExitStack() as locked:
+        for name in SPECS:
+            locked.enter_context(lock.host(name))
+        locked.enter_context(lock.instance())
         # Whatever was up, half up or gone: each step takes what it finds.
         with step("taking the hosts away"):
             for spec in SPECS.values():
                 machine.kill(spec)
             cgroup.kill(cgroup.mount_point() / cgroup.PARENT)
-            for leftover in (HOSTS, *CACHE.glob("building.*")):
-                remove(leftover)
-        sysctls.restore()
+            sysroot.delete_all()
+            image.remove_unfinished()
         machine.remove_runtime()
         shutil.rmtree(RUN, ignore_errors=True)
+        sysctls.restore()
         say(f"nothing left but the images in {CACHE}")
+
+
+def down_all() -> None:
+    """Take down every instance: each by a process that has its number in the environment."""
+    suffixes = {path.name.removeprefix("pyinfra-nspawn-lab") for path in instances()}
+    suffixes |= {path.name.removeprefix("hosts") for path in CACHE.glob("hosts*")}
+    failed = [suffix or "-0" for suffix in sorted(suffixes | {""}) if not _down_apart(suffix)]
+    if failed:
+        raise LabError(f"expected every instance to go, found still there: {', '.join(failed)}")
+
+
+def _down_apart(suffix: str) -> bool:
+    environment = {**os.environ, INSTANCE_VARIABLE: suffix.removeprefix("-")}
+    command = [sys.executable, "-m", "tests.lab", "down"]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode == 0
 
 
 def _install_tools() -> None:

@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import cgroup, network
-from tests.lab.paths import CACHE, REPOSITORY, RUN
+from tests.lab.paths import CACHE, INSTANCE, INSTANCE_VARIABLE, REPOSITORY, RUN, SUFFIX
 from tests.lab.progress import say
 from tests.lab.shell import LabError, retry, run
 
 if TYPE_CHECKING:
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
 #: Environment variable with the deployment to boot first, as if picked in the boot menu.
 DEPLOYMENT = "PYINFRA_NSPAWN_LAB_DEPLOYMENT"
 
 NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
+#: Keeps that directory while this instance is up: were it removed, supervisors would lose their mount on it.
+_IN_USE = NSPAWN_RUNTIME / f".pyinfra-nspawn-lab{SUFFIX}"
 
 SHUTDOWN_SECONDS = 60
+
+#: Where each host's supervisor was found last: hundreds of processes need not be looked at for each command.
+_last_seen: dict[str, int] = {}
 
 
 def runtime(spec: HostSpec) -> Path:
@@ -39,12 +44,13 @@ def start(spec: HostSpec, deployment: str | None = None) -> None:
     """Start the host's supervisor, detached from this process."""
     (runtime(spec) / "boot").mkdir(parents=True, exist_ok=True)
     (runtime(spec) / "ostree-booted").touch()
-    NSPAWN_RUNTIME.mkdir(parents=True, exist_ok=True)
-    environment = {"PYINFRA_NSPAWN_LAB_CACHE": str(CACHE), DEPLOYMENT: deployment or ""}
-    command = [
-        *("unshare", "--mount", "--propagation=private"),
-        *(sys.executable, "-m", "tests.lab.supervisor", spec.name),
-    ]
+    _IN_USE.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "PYINFRA_NSPAWN_LAB_CACHE": str(CACHE),
+        INSTANCE_VARIABLE: str(INSTANCE),
+        DEPLOYMENT: deployment or "",
+    }
+    command = ["unshare", "--mount", "--propagation=private", sys.executable, *_supervisor_words(spec)]
     if service_manager_runs():
         _start_unit(spec, command, environment)
     else:
@@ -85,7 +91,9 @@ def kill(spec: HostSpec) -> None:
 
 def remove_runtime() -> None:
     """Remove the mount point that nspawn's own runtime directory was, unless it is in use."""
-    with suppress(OSError):  # not empty: of a container that is not ours
+    with suppress(FileNotFoundError):
+        _IN_USE.rmdir()
+    with suppress(OSError):  # not empty: of another instance, or of a container that is not ours
         NSPAWN_RUNTIME.rmdir()
 
 
@@ -106,15 +114,28 @@ def leader(spec: HostSpec) -> int | None:
 
 def _supervisor(spec: HostSpec) -> int | None:
     """Find the process by its command line: a pid file could outlive it."""
-    wanted = ["-m", "tests.lab.supervisor", spec.name]
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_text().rstrip("\0").split("\0")
-        except OSError:  # ended meanwhile
-            continue
-        if words[1:] == wanted:
-            return int(process.parent.name)
+    known = _last_seen.get(spec.name)
+    if known and _is_supervisor(known, spec):
+        return known
+    for process in Path("/proc").glob("[0-9]*"):
+        if _is_supervisor(int(process.name), spec):
+            _last_seen[spec.name] = int(process.name)
+            return int(process.name)
     return None
+
+
+def _is_supervisor(pid: int, spec: HostSpec) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:  # ended meanwhile
+        return False
+    return words[1:] == _supervisor_words(spec)
+
+
+def _supervisor_words(spec: HostSpec) -> list[str]:
+    """Return the interpreter's arguments; the instance is among them to tell its supervisors from others'."""
+    instance = [str(INSTANCE)] if INSTANCE else []
+    return ["-m", "tests.lab.supervisor", spec.name, *instance]
 
 
 def _children(pid: int) -> list[int]:
@@ -139,7 +160,7 @@ def service_manager_runs() -> bool:
 
 
 def _unit(spec: HostSpec) -> str:
-    return f"pyinfra-nspawn-lab-{spec.name}.service"
+    return f"pyinfra-nspawn-lab{SUFFIX}-{spec.name}.service"
 
 
 def _start_unit(spec: HostSpec, command: list[str], environment: dict[str, str]) -> None:

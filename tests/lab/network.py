@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.lab.shell import LabError, retry, run
 
 if TYPE_CHECKING:
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
 
 def nspawn_option(spec: HostSpec) -> str:

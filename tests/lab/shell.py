@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Between two attempts, at first and at most: an attempt often runs a command on a host.
 POLL_SECONDS = 0.05
+POLL_SECONDS_AT_MOST = 0.3
 
 
 class LabError(Exception):
@@ -56,7 +58,7 @@ def retry(attempt: Callable[[], T | None], timeout: float, expected: str) -> T:
 
     An attempt may raise LabError or OSError to say what it found instead.
     """
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, POLL_SECONDS
     while True:
         found = "nothing"
         try:
@@ -67,4 +69,5 @@ def retry(attempt: Callable[[], T | None], timeout: float, expected: str) -> T:
             return result
         if time.monotonic() > deadline:
             raise LabError(f"expected within {timeout:g} s: {expected}\nfound: {found}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(1.3 * pause, POLL_SECONDS_AT_MOST)

@@ -6,21 +6,21 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.lab.generations import SPECS
+from tests.lab.fleet import SPECS
 from tests.lab.paths import RUN, SSH_CONFIG
 from tests.lab.shell import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
 KEY = RUN / "key"
 KNOWN_HOSTS = RUN / "known_hosts"
 
 
 def prepare() -> None:
-    """Write whatever is missing: the client's key, a key for each host, and ssh_config.
+    """Write whatever is missing, under the instance's lock: keys of client and hosts, and ssh_config.
 
     Host keys are kept here, so that a reset host is still the host that clients know.
     """
@@ -29,8 +29,15 @@ def prepare() -> None:
         if not key.exists() or not _public(key).exists():
             key.unlink(missing_ok=True)
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", key)
-    KNOWN_HOSTS.write_text("".join(_known_host(spec) for spec in SPECS.values()))
-    SSH_CONFIG.write_text("\n".join(_client_config(spec) for spec in SPECS.values()))
+    _write(KNOWN_HOSTS, "".join(_known_host(spec) for spec in SPECS.values()))
+    _write(SSH_CONFIG, "\n".join(_client_config(spec) for spec in SPECS.values()))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write in one go: a client may be reading it."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.rename(path)
 
 
 def install_host_key(spec: HostSpec, etc: Path) -> None:

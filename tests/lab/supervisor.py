@@ -1,7 +1,8 @@
-"""The process that a running host hangs on: `python3 -m tests.lab.supervisor NAME`.
+"""The process that a running host hangs on: `python3 -m tests.lab.supervisor NAME [INSTANCE]`.
 
 It boots the deployment that a boot loader would choose, again after each reboot that the host asks
-for, until the host powers off. Started in a mount namespace of its own (see machine.py).
+for, until the host powers off. Started in a mount namespace of its own (see machine.py). The instance is
+read from the environment; on the command line it is for those who look for the process.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, network, sysroot
-from tests.lab.generations import SPECS
+from tests.lab import cgroup, disk, network, sysctls, sysroot
+from tests.lab.fleet import SPECS
 from tests.lab.image import REMOTE_DIRECTORY, STATEROOT, image
 from tests.lab.machine import DEPLOYMENT, NSPAWN_RUNTIME, runtime, service_manager_runs
 from tests.lab.progress import say
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
 #: systemd-nspawn --keep-unit exits with this when its payload asks for a reboot
 #: (EXIT_FORCE_RESTART in systemd's exit-status.h).
 REBOOT = 133
+
+#: Where a host sees the files that stand in for kernel settings.
+OWN_SETTINGS = "/run/lab-sysctls"
 
 ENVIRONMENT = {
     # With nspawn's filter, guests inside the host could have no keyring and no bpf.
@@ -59,6 +63,7 @@ def _mount(spec: HostSpec) -> None:
     run("mount", "-t", "tmpfs", "tmpfs", NSPAWN_RUNTIME)
     (NSPAWN_RUNTIME / "propagate").mkdir()
     root = sysroot.copy(spec).sysroot
+    disk.forget_others(root)
     run("mount", "--bind", root, root)
     run("mount", "--make-private", root)  # a shared mount cannot be moved to become /
     # nspawn resolves the source of a bind after the pivot if it lies in its directory.
@@ -88,6 +93,8 @@ def _boot(spec: HostSpec, group: Path, wanted: str | None) -> int:
 def _nspawn(spec: HostSpec, deployment: Path) -> list[str]:
     """Return the command that stands in for firmware, kernel and ostree-prepare-root."""
     root = sysroot.copy(spec).sysroot
+    own_settings = runtime(spec) / "sysctls"
+    sysctls.write_own(own_settings)
     inside = f"/{deployment.relative_to(root)}"
     return [
         *("setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--boot"),
@@ -100,6 +107,9 @@ def _nspawn(spec: HostSpec, deployment: Path) -> list[str]:
         *("--capability=all", "--bind=/dev/kmsg", "--bind-ro=/sys/module"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         network.nspawn_option(spec),
+        f"--bind={own_settings}:{OWN_SETTINGS}",
+        # nspawn mounts below /proc from within the host: sources are the host's paths.
+        *(f"--bind={OWN_SETTINGS}/{sysctls.file_name(name)}:/proc/sys/{name}" for name in sysctls.OWN),
     ]
 
 

@@ -1,4 +1,7 @@
-"""Kernel settings that a lab host can change for the whole machine: saved and put back."""
+"""Kernel settings that every lab host would share with this machine: saved, put back, or given to each host.
+
+What tests change, each host has in a file of its own (`OWN`): hosts do not see each other's.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.paths import RUN
+from tests.lab import lock
+from tests.lab.paths import RUN, other_instances
 from tests.lab.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SAVED = RUN / "sysctls.json"
+#: For all instances: the first one that comes up saves, the last one that goes restores.
+SAVED = RUN.parent / "pyinfra-nspawn-lab.sysctls.json"
+
+#: What each host has of its own, and its value in a kernel that has just been booted.
+OWN = {"fs/inotify/max_user_instances": "128"}
+#: What this machine then needs for all hosts together, as root here is root in every host.
+NEEDED = {"fs/inotify/max_user_instances": 16384}
 
 #: What is not per network namespace. The rest a host has of its own.
 SHARED = ("fs/**/*", "kernel/**/*", "vm/**/*", "net/core/*", "net/netfilter/*")
@@ -26,29 +36,44 @@ NOT_SETTINGS = (
     "vm/stat_refresh",
 )
 
+_PROC = Path("/proc/sys")
 
-def save() -> None:
-    """Remember the present settings unless that was done since the last `restore`."""
-    if not SAVED.exists():
-        RUN.mkdir(parents=True, exist_ok=True)
-        new = SAVED.with_suffix(".new")
-        new.write_text(json.dumps(_read()))
-        new.rename(SAVED)
+
+def prepare() -> None:
+    """Save this machine's settings unless that was done since the last `restore`; raise what is needed."""
+    with lock.machine():
+        if not SAVED.exists():
+            new = SAVED.with_suffix(".new")
+            new.write_text(json.dumps(_read()))
+            new.rename(SAVED)
+        for name, needed in NEEDED.items():
+            if int((_PROC / name).read_text()) < needed:
+                (_PROC / name).write_text(str(needed))
 
 
 def restore() -> None:
-    """Put back what differs from what was remembered."""
-    if not SAVED.exists():
-        return
-    before, now = json.loads(SAVED.read_text()), _read()
-    for name in sorted(before.keys() & now.keys()):
-        if before[name] != now[name]:
-            say(f"sysctl {name.replace('/', '.')}: {now[name]} back to {before[name]}")
-            (_PROC / name).write_text(before[name])
-    SAVED.unlink()
+    """Put back what differs from what was saved, unless another instance of the lab is still up."""
+    with lock.machine():
+        if other_instances() or not SAVED.exists():
+            return
+        before, now = json.loads(SAVED.read_text()), _read()
+        for name in sorted(before.keys() & now.keys()):
+            if before[name] != now[name]:
+                say(f"sysctl {name.replace('/', '.')}: {now[name]} back to {before[name]}")
+                (_PROC / name).write_text(before[name])
+        SAVED.unlink()
 
 
-_PROC = Path("/proc/sys")
+def write_own(directory: Path) -> None:
+    """Write the files that stand in for a host's own settings, as after a boot."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, value in OWN.items():
+        (directory / file_name(name)).write_text(f"{value}\n")
+
+
+def file_name(name: str) -> str:
+    """Return the name of the file that stands in for a setting."""
+    return name.replace("/", ".")
 
 
 def _read() -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from tests.lab import ssh
-from tests.lab.image import STATEROOT, Image, build, image
+from tests.lab import disk, ssh
+from tests.lab.image import MADE_FROM, STATEROOT, Image, build, image
 from tests.lab.overlay import lay_over
 from tests.lab.paths import HOSTS
 from tests.lab.progress import size, step
@@ -15,10 +16,10 @@ from tests.lab.trash import remove
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.generations import HostSpec
+    from tests.lab.fleet import HostSpec
 
-#: The file beside a host's sysroot that says what it was made from.
-MADE_FROM = "made-from"
+#: The file beside it that is the host's disk.
+DISK = "disk.img"
 #: A local account with no password, of which sudo asks none.
 USER_ID = 1000
 
@@ -35,18 +36,17 @@ def is_current(spec: HostSpec) -> bool:
 
 
 def create(spec: HostSpec) -> None:
-    """Make a fresh sysroot for the host unless it has one. Call it under the lock."""
+    """Make a fresh sysroot for the host unless it has one. Call it under the host's lock."""
     if copy(spec).directory.is_dir():
         return
     build(spec.generation)
+    os.utime(image(spec.generation).directory)  # it is in use
     with step(f"{spec.name}: copying a fresh sysroot") as done:
         new = Image(HOSTS / f"creating.{spec.name}")
-        remove(new.directory)
-        HOSTS.mkdir(parents=True, exist_ok=True)
-        # A copy, never hard links: what a hostile guest overwrites would be every later host's.
-        # Without reflinks it takes about a second.
-        new.directory.mkdir()
-        run("cp", "--archive", "--reflink=auto", image(spec.generation).sysroot, new.sysroot)
+        _delete(new)
+        new.directory.mkdir(parents=True)
+        disk.make(new.directory / DISK, new.sysroot)
+        run("cp", "--archive", f"{image(spec.generation).sysroot}/.", new.sysroot)
         configure(spec, new.sysroot)
         (new.directory / MADE_FROM).write_text(_present(spec))
         new.directory.rename(copy(spec).directory)
@@ -134,5 +134,17 @@ def _deployment_of(sysroot: Path, entry: dict[str, str]) -> Path:
 
 
 def delete(spec: HostSpec) -> None:
-    """Throw the host's copy of the image away."""
-    remove(copy(spec).directory)
+    """Throw the host's disk away."""
+    _delete(copy(spec))
+
+
+def delete_all() -> None:
+    """Throw all disks of this instance away, unfinished ones too."""
+    for directory in HOSTS.glob("*"):
+        _delete(Image(directory))
+    remove(HOSTS)
+
+
+def _delete(host: Image) -> None:
+    disk.unmount(host.sysroot)
+    remove(host.directory)

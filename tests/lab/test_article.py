@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.conftest import succeed
 from tests.lab.guest import inside
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -38,13 +39,17 @@ def test_create_the_ostree_deployment(fresh: dict[str, Host]):
         host.succeed(f"ostree admin deploy --os=host {host.spec.generation.next_ref}")
     before = {name: deployments(host.succeed("ostree admin status")) for name, host in fresh.items()}
     commits = {name: found[0].split()[1].partition(".")[0] for name, found in before.items()}
-    for name, host in fresh.items():
-        assert [line.split()[-2] for line in before[name]] == ["host", "host"]
-        succeed("-y", "--limit", name, guests=guests(commits[name]))
+
+    def create(host: Host) -> None:
+        commit, found = commits[host.name], before[host.name]
+        assert [line.split()[-2] for line in found] == ["host", "host"]
+        succeed("-y", "--limit", host.name, guests=guests(commit))
         after = deployments(host.succeed("ostree admin status"))
-        assert after[0] == before[name][0]
-        assert f"guest {commits[name]}.0" in after
-        assert [line for line in after if not line.startswith("guest ")] == before[name]
+        assert after[0] == found[0]
+        assert f"guest {commit}.0" in after
+        assert [line for line in after if not line.startswith("guest ")] == found
+
+    on_each(fresh.values(), create)
 
 
 def test_enable_and_start_the_service(fresh: dict[str, Host]):
@@ -81,14 +86,17 @@ def test_status_in_the_guest_marks_its_own_deployment(fresh: dict[str, Host]):
 
 def test_the_host_boots_its_own(fresh: dict[str, Host]):
     """Its update has an /etc that was made before the guest: it takes one more run, as the first one said."""
-    for name, host in fresh.items():
+
+    def boot(host: Host) -> None:
         host.reboot()
         booted = [line for line in deployments(host.succeed("ostree admin status")) if line.startswith("* ")]
         assert [line.split()[1] for line in booted] == ["host"]
-        succeed("-y", "--limit", name, guests=guests())
+
+    on_each(fresh.values(), boot)
+    succeed("-y", guests=guests())
+    for host in fresh.values():
         assert host.succeed("systemctl -M guest is-system-running") == "running\n"
-        again = succeed("-y", "--json", "--limit", name, guests=guests())
-        assert again.json["results"]["totals"]["success"] == 0
+    assert succeed("-y", "--json", guests=guests()).json["results"]["totals"]["success"] == 0
 
 
 def test_a_guest_that_makes_itself_what_the_host_boots_is_told(fresh: dict[str, Host]):

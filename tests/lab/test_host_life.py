@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab import Host
 from tests.lab.conftest import BOTH, deploy, succeed
-
-if TYPE_CHECKING:
-    from tests.lab import Host
+from tests.lab.side_by_side import on_each
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
@@ -52,21 +50,21 @@ def test_the_guest_starts_on_the_same_commit_whatever_its_host_boots(fresh: dict
         assert commit_that_runs(host) == commits[name]
         assert any(line.startswith(PENDING) for line in outcome.lines(name))
 
+    on_each(fresh.values(), Host.reboot)
+    assert on_each(fresh.values(), commit_that_runs) == commits
     for name, host in fresh.items():
-        host.reboot()
         assert booted(host) != installed[name]
-        assert commit_that_runs(host) == commits[name]
     outcome = succeed(guests=[WEB])
     assert outcome.json["results"]["totals"]["success"] == 0
     for name in fresh:
         assert any(line.startswith("guest web is behind") for line in outcome.lines(name))
         assert not any(line.startswith(PENDING) for line in outcome.lines(name))
 
-    for name, host in fresh.items():
-        host.reboot(installed[name])
-        assert booted(host) == installed[name]
-        assert commit_that_runs(host) == commits[name]
-        host.succeed("ostree fsck --quiet --repo=/var/lib/pyinfra-nspawn/web/ostree/repo", timeout=120)
+    on_each(fresh.values(), lambda host: host.reboot(installed[host.name]))
+    assert on_each(fresh.values(), booted) == installed
+    assert on_each(fresh.values(), commit_that_runs) == commits
+    fsck = "ostree fsck --quiet --repo=/var/lib/pyinfra-nspawn/web/ostree/repo"
+    on_each(fresh.values(), lambda host: host.succeed(fsck, timeout=120))
     assert succeed(guests=[WEB]).json["results"]["totals"]["success"] == 0
 
 

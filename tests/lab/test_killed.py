@@ -13,6 +13,8 @@ import pytest
 
 from tests.bench import UNDO
 from tests.lab.conftest import BOTH, DEPLOYS, ROOT, Outcome, deploy, pyinfra, succeed
+from tests.lab.side_by_side import on_each
+from tests.lab.stand_in import stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +65,11 @@ def is_whole(host: Host, guest: dict[str, Any]) -> None:
     assert host.succeed("systemctl show systemd-nspawn@web -p NeedDaemonReload --value") == "no\n"
 
 
+def undo(host: Host) -> None:
+    """Take the guest away, and what was done to the host for it."""
+    host.run(UNDO)
+
+
 def trials(hosts: dict[str, Host], before: Callable[[Host], None], guest: dict[str, Any]) -> int:
     """Kill a run after each of its commands in turn, on each host; return how many commands there were.
 
@@ -81,15 +88,11 @@ def trials(hosts: dict[str, Host], before: Callable[[Host], None], guest: dict[s
             is_whole(host, guest)
         raise AssertionError
 
-    with ThreadPoolExecutor() as pool:
-        return min(pool.map(kill_each, hosts.values()))
+    return min(on_each(hosts.values(), kill_each).values())
 
 
 def test_a_first_run_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
-    def before(host: Host) -> None:
-        host.run(UNDO)
-
-    assert trials(fresh, before, WEB) > 10
+    assert trials(fresh, undo, WEB) > 10
 
 
 def test_a_first_run_beside_the_host_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
@@ -97,8 +100,7 @@ def test_a_first_run_beside_the_host_killed_after_any_command_is_made_whole(fres
         assert run(host.name, PURGED).code == 0
 
     assert trials(fresh, before, SHARED) > 8
-    for host in fresh.values():
-        before(host)
+    on_each(fresh.values(), before)
 
 
 def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
@@ -108,19 +110,12 @@ def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host])
     assert trials(fresh, before, CHANGED) > 4
 
 
-# Stands before a tool on the host: it lets it begin, and then ends it and the script that called it.
+# It lets the tool begin, and then ends it and the script that called it.
 CUT_OFF = """
-mkdir /var/tmp/cut
-cp /usr/bin/TOOL /var/tmp/cut/TOOL
-cat >/var/tmp/cut/before <<'EOF'
-#!/bin/sh
 case " $* " in
-*" VERB "*) timeout --signal=KILL SECONDS /var/tmp/cut/TOOL "$@"; kill -KILL $PPID ;;
-*) exec /var/tmp/cut/TOOL "$@" ;;
+*" VERB "*) timeout --signal=KILL SECONDS $real "$@"; kill -KILL $PPID ;;
+*) exec $real "$@" ;;
 esac
-EOF
-chmod 755 /var/tmp/cut/before
-mount --bind /var/tmp/cut/before /usr/bin/TOOL
 """
 
 
@@ -134,14 +129,9 @@ mount --bind /var/tmp/cut/before /usr/bin/TOOL
 def test_a_host_on_which_deploy_or_start_is_killed_is_made_whole(
     fresh: dict[str, Host], tool: str, verb: str, seconds: str
 ):
-    for host in fresh.values():
-        host.run(UNDO)
-        host.succeed(CUT_OFF.replace("TOOL", tool).replace("VERB", verb).replace("SECONDS", seconds))
-    try:
+    on_each(fresh.values(), undo)
+    with stand_ins(fresh.values(), tool, CUT_OFF.replace("VERB", verb).replace("SECONDS", seconds)):
         outcome = deploy("-y", guests=[WEB])
-    finally:
-        for host in fresh.values():
-            host.succeed(f"umount /usr/bin/{tool}; rm -r /var/tmp/cut")
     assert outcome.code == 1
     for name in BOTH:
         assert any("the command was killed" in line for line in outcome.lines(name)), outcome.stderr
@@ -151,8 +141,7 @@ def test_a_host_on_which_deploy_or_start_is_killed_is_made_whole(
 
 
 def test_two_controllers_at_once_are_as_good_as_one(fresh: dict[str, Host]):
-    for host in fresh.values():
-        host.run(UNDO)
+    on_each(fresh.values(), undo)
     with ThreadPoolExecutor() as pool:
         runs = [pool.submit(run, name, WEB) for name in (*BOTH, *BOTH)]
     for outcome in [pending.result() for pending in runs]:

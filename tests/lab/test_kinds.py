@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.conftest import deploy, remote_commands, succeed
 from tests.lab.guest import inside
+from tests.lab.side_by_side import on_each
 from tests.lab.store import check, deviations, tree
 
 if TYPE_CHECKING:
@@ -75,23 +76,28 @@ def test_it_runs_and_the_second_run_does_nothing(fresh: dict[str, Host], guest: 
 
 
 def test_its_accidents_reach_nothing_of_the_host(fresh: dict[str, Host], guest: dict[str, Any]):
-    before = {name: (tree(host), deviations(host)) for name, host in fresh.items()}
     accidents = REMOUNTED if guest["isolation"] == "overlay" else ACCIDENTS
-    for name, host in fresh.items():
+
+    def survive(host: Host) -> None:
+        before = tree(host), deviations(host)
         inside(host, "web", KEEP)
         inside(host, "web", f"({accidents}) >/dev/null 2>&1 || :")
         check(host)
-        assert (tree(host), deviations(host)) == before[name]
+        assert (tree(host), deviations(host)) == before
         # It may have no program left that would shut it down.
         host.succeed("systemctl kill --signal=KILL systemd-nspawn@web; systemctl restart systemd-nspawn@web")
         host.wait_until_succeeds("systemctl -M web is-system-running")
         assert inside(host, "web", "! test -e /usr/accident; cat /etc/kept /var/kept") == "kept\nkept\n"
 
+    on_each(fresh.values(), survive)
+
 
 def test_it_comes_back_with_its_host(fresh: dict[str, Host], guest: dict[str, Any]):
-    for host in fresh.values():
+    def come_back(host: Host) -> None:
         booted = host.succeed("ostree admin status | sed -n 's/^[*] //p'")
         host.reboot()
         assert host.succeed("ostree admin status | sed -n 's/^[*] //p'") == booted
         host.wait_until_succeeds("systemctl -M web is-system-running")
+
+    on_each(fresh.values(), come_back)
     assert succeed(guests=[guest]).json["results"]["totals"]["success"] == 0

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, succeed
 from tests.lab.guest import ssh_command
+from tests.lab.paths import RUN
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from tests.lab import Host
 
 pytestmark = pytest.mark.usefixtures("fresh")
 
-KEY = Path("/run/pyinfra-nspawn-lab/key.pub")
+KEY = RUN / "key.pub"
 WEB = {"name": "web"}
 STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic -p MainPID -p NRestarts"
 MACHINE = "machinectl show web -p Timestamp -p Leader"
@@ -237,11 +238,12 @@ def test_a_run_with_nothing_to_do_asks_at_most_four_commands_of_a_host(fresh: di
 
 
 def test_the_guests_come_back_with_their_host(fresh: dict[str, Host]):
-    for host in fresh.values():
+    def come_back(host: Host) -> None:
         host.reboot()
-    for host in fresh.values():
         for guest in ("web", "web-1", "web-4"):
             host.wait_until_succeeds(f"systemctl -M {guest} is-system-running", timeout=60)
+
+    on_each(fresh.values(), come_back)
     guests = [*web(), *({"name": f"web-{number}"} for number in range(1, 5))]
     assert succeed(guests=guests).json["results"]["totals"]["success"] == 0
 
@@ -249,26 +251,31 @@ def test_the_guests_come_back_with_their_host(fresh: dict[str, Host]):
 def test_a_ref_of_a_remote(fresh: dict[str, Host]):
     outcome = pyinfra("--json", "fact", "pyinfra_nspawn.facts.ostree.Sysroots")
     (seen,) = outcome.json.values()
-    for name, host in fresh.items():
-        generation = {"lab1": "trixie", "lab2": "sid"}[name]
-        ref = f"lab:debian/{generation}/x86_64/lab-remote"
-        assert ref not in seen[name]["host"]["refs"]
-        done = pyinfra(
-            "--limit", name, "-y", "--json", "deploys/guest.py", guests=[{"name": "far", "source": ref}]
-        )
+
+    def pull(host: Host) -> None:
+        ref = f"lab:{host.spec.generation.remote_ref}"
+        assert ref not in seen[host.name]["host"]["refs"]
+        guests = [{"name": "far", "source": ref}]
+        done = pyinfra("--limit", host.name, "-y", "--json", "deploys/guest.py", guests=guests)
         assert done.code == 0, done.stderr
         assert running(host, "far")
         host.succeed(f"ostree rev-parse {ref}")
 
+    on_each(fresh.values(), pull)
+
 
 def test_a_source_that_moved_on_is_reported_and_nothing_is_done(fresh: dict[str, Host]):
     started = {name: host.succeed(STARTED) for name, host in fresh.items()}
-    for name, generation in (("lab1", "trixie"), ("lab2", "sid")):
-        guests = web(source=f"debian/{generation}/x86_64/lab-next")
-        outcome = pyinfra("--limit", name, "-y", "--json", "deploys/guest.py", guests=guests)
+
+    def look(host: Host) -> None:
+        guests = web(source=host.spec.generation.next_ref)
+        outcome = pyinfra("--limit", host.name, "-y", "--json", "deploys/guest.py", guests=guests)
         assert outcome.code == 0, outcome.stderr
         assert outcome.json["results"]["totals"]["success"] == 0
-        assert any(line.startswith("guest web is behind: it boots commit") for line in outcome.lines(name))
+        behind = "guest web is behind: it boots commit"
+        assert any(line.startswith(behind) for line in outcome.lines(host.name))
+
+    on_each(fresh.values(), look)
     assert started == {name: host.succeed(STARTED) for name, host in fresh.items()}
 
 
@@ -278,8 +285,7 @@ def test_a_degraded_guest_is_reported_with_its_failed_units(fresh: dict[str, Hos
     link = {"tmpfiles.extra": f"L+ {wants}/broken.service - - - - ../broken.service\n"}
     guests = [{"name": "sick", "files": broken, "credentials": link, "on_degraded": "report"}]
     succeed(guests=guests)
-    for host in fresh.values():
-        host.succeed("systemctl restart systemd-nspawn@sick")
+    on_each(fresh.values(), lambda host: host.succeed("systemctl restart systemd-nspawn@sick"))
     outcome = succeed(guests=guests)
     for name in BOTH:
         assert "guest sick is degraded: broken.service failed" in outcome.lines(name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY
-from tests.lab.conftest import deploy, succeed
+from tests.lab.conftest import BOTH, deploy, succeed
 from tests.lab.guest import inside
+from tests.lab.side_by_side import on_each
+from tests.lab.stand_in import stand_ins
 from tests.lab.test_killed import NO_ORPHAN, killed_run
 from tests.lab.test_unfit import ENOUGH, SMALL
 
@@ -59,12 +62,10 @@ def test_it_moves_with_its_etc_and_var(hosts: dict[str, Host]):
         changes = {item["name"] for item in planned.json["plan"] if item["hosts_with_change"]}
         assert not changes & {"Guests | Commit", "Guests | Deployment", "Guests | Current deployment"}
         succeed(guests=[guest])
-        for host in hosts.values():
-            is_whole(host, guest)
+        on_each(hosts.values(), partial(is_whole, guest=guest))
         assert succeed(guests=[guest]).json["results"]["totals"]["success"] == 0
-    for name, host in hosts.items():
-        assert host.succeed("ostree admin status") == before[name]
-        host.succeed("ostree fsck --quiet", timeout=120)
+    assert on_each(hosts.values(), lambda host: host.succeed("ostree admin status")) == before
+    on_each(hosts.values(), lambda host: host.succeed("ostree fsck --quiet", timeout=120))
 
 
 def test_one_that_is_only_to_be_reported_is_not_stopped(hosts: dict[str, Host]):
@@ -83,12 +84,10 @@ def test_one_that_is_only_to_be_reported_is_not_stopped(hosts: dict[str, Host]):
 def test_a_move_whose_controller_is_killed_is_finished(hosts: dict[str, Host], wanted: dict[str, Any]):
     """The fourth command of such a run is the move."""
     succeed(guests=[PRIVATE if wanted is NONE else NONE])
-    for name in hosts:
-        assert killed_run(name, wanted, 4)
+    assert on_each(hosts.values(), lambda host: killed_run(host.name, wanted, 4)) == dict.fromkeys(BOTH, True)
     hosts["lab2"].wait_until_succeeds(NO_ORPHAN)
     succeed(guests=[wanted])
-    for host in hosts.values():
-        is_whole(host, wanted)
+    on_each(hosts.values(), partial(is_whole, guest=wanted))
 
 
 def test_a_later_guest_in_the_other_sysroot_has_its_var(hosts: dict[str, Host]):
@@ -102,20 +101,12 @@ def test_a_later_guest_in_the_other_sysroot_has_its_var(hosts: dict[str, Host]):
             inside(host, "web", "echo kept >/etc/kept; rm -f /etc/debian_version")
 
 
-# Before a tool of the host, it ends the script that calls it, the Nth time that it is called.
+# It ends the script that calls the tool, the Nth time that it is called.
 CUT_OFF = """
-mkdir -p /var/tmp/cut
-echo 0 >/var/tmp/cut/count
-cp /usr/bin/TOOL /var/tmp/cut/TOOL
-cat >/var/tmp/cut/before <<'EOF'
-#!/bin/sh
-count=$(($(cat /var/tmp/cut/count) + 1))
-echo $count >/var/tmp/cut/count
+count=$(($(cat $own/count 2>/dev/null || echo 0) + 1))
+echo $count >$own/count
 if [ $count = NTH ]; then kill -KILL $PPID; exit; fi
-exec /var/tmp/cut/TOOL "$@"
-EOF
-chmod 755 /var/tmp/cut/before
-mount --bind /var/tmp/cut/before /usr/bin/TOOL
+exec $real "$@"
 """
 CUTS = [("ln", 1), ("find", 1), ("cp", 1), ("mv", 1), ("mv", 2), ("mv", 3), ("rm", 1), ("rm", 2)]
 
@@ -123,19 +114,18 @@ CUTS = [("ln", 1), ("find", 1), ("cp", 1), ("mv", 1), ("mv", 2), ("mv", 3), ("rm
 def cut_off(hosts: dict[str, Host], tool: str, nth: int) -> None:
     """Move a guest beside its host, killed on each of them; then on one go on, and on the other go back."""
     succeed(guests=[PRIVATE])
-    for host in hosts.values():
-        host.succeed(CUT_OFF.replace("TOOL", tool).replace("NTH", str(nth)))
-    try:
+    with stand_ins(hosts.values(), tool, CUT_OFF.replace("NTH", str(nth))):
         outcome = deploy("-y", guests=[NONE])
-    finally:
-        for host in hosts.values():
-            host.succeed(f"umount /usr/bin/{tool}; rm -r /var/tmp/cut")
     assert outcome.code == 1
-    for name, wanted in (("lab1", NONE), ("lab2", PRIVATE)):
-        succeed("-y", "--limit", name, guests=[wanted])
-        is_whole(hosts[name], wanted)
-        again = succeed("-y", "--json", "--limit", name, guests=[wanted])
+
+    def go_on_or_back(host: Host) -> None:
+        wanted = NONE if host.name == "lab1" else PRIVATE
+        succeed("-y", "--limit", host.name, guests=[wanted])
+        is_whole(host, wanted)
+        again = succeed("-y", "--json", "--limit", host.name, guests=[wanted])
         assert again.json["results"]["totals"]["success"] == 0
+
+    on_each(hosts.values(), go_on_or_back)
 
 
 @pytest.mark.parametrize(("tool", "nth"), CUTS, ids=str)
@@ -153,8 +143,7 @@ def test_it_moves_between_file_systems(fresh: dict[str, Host]):
             inside(host, "web", KEEP)
         for guest in (NONE, PRIVATE):
             succeed(guests=[guest])
-            for host in fresh.values():
-                is_whole(host, guest)
+            on_each(fresh.values(), partial(is_whole, guest=guest))
         # Between its two renames.
         cut_off(fresh, "mv", 2)
     finally:

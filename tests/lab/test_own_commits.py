@@ -9,6 +9,7 @@ import pytest
 from tests.lab.conftest import succeed
 from tests.lab.guest import inside
 from tests.lab.shell import retry
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -34,9 +35,12 @@ ostree admin deploy --os=web mine
 def test_its_own_commit_is_told_and_not_booted(fresh: dict[str, Host]):
     succeed(guests=[GUEST])
     before = {name: inside(host, "web", RELEASE) for name, host in fresh.items()}
-    for host in fresh.values():
+
+    def upgrade(host: Host) -> None:
         inside(host, "web", UPGRADE)
         host.succeed("systemctl restart systemd-nspawn@web")
+
+    on_each(fresh.values(), upgrade)
     outcome = succeed(guests=[GUEST])
     assert outcome.json["results"]["totals"]["success"] == 0
     for name, host in fresh.items():
@@ -52,18 +56,14 @@ def test_where_it_owns_its_commits_it_boots_them(fresh: dict[str, Host]):
 
 
 def test_a_reboot_of_its_own_is_enough(fresh: dict[str, Host]):
-    for host in fresh.values():
-        inside(
-            host,
-            "web",
-            UPGRADE.replace("echo mine", "echo again")
-            .replace("=mine", "=again")
-            .replace("web mine", "web again"),
-        )
+    upgrade = (
+        UPGRADE.replace("echo mine", "echo again").replace("=mine", "=again").replace("web mine", "web again")
+    )
+
+    def reboot(host: Host) -> None:
+        inside(host, "web", upgrade)
         host.succeed("systemd-run --machine=web --quiet systemctl reboot")
+        retry(lambda: inside(host, "web", RELEASE) == "again\n", 60, "the guest boots what it deployed")
 
-        def rebooted(host: Host = host) -> bool:
-            return inside(host, "web", RELEASE) == "again\n"
-
-        retry(rebooted, 60, "the guest boots what it deployed")
+    on_each(fresh.values(), reboot)
     assert succeed(guests=[OWNER]).json["results"]["totals"]["success"] == 0

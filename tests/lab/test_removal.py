@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.conftest import ROOT, deploy, succeed
+from tests.lab.side_by_side import on_each
 from tests.lab.test_killed import NO_ORPHAN, killed_run
 from tests.lab.test_verify import verify
 
@@ -93,9 +94,12 @@ def test_purged_nothing_is_left(fresh: dict[str, Host]):
 @pytest.mark.parametrize("sysroot", ["private", "shared"])
 def test_a_removal_that_is_killed_is_finished(fresh: dict[str, Host], sysroot: str, count: int):
     succeed(guests=[{**WEB, "sysroot": sysroot}, OTHER])
-    for name, host in fresh.items():
-        if killed_run(name, PURGED, count):
+
+    def kill(host: Host) -> None:
+        if killed_run(host.name, PURGED, count):
             host.wait_until_succeeds(NO_ORPHAN)
+
+    on_each(fresh.values(), kill)
     succeed(guests=[PURGED, OTHER])
     for host in fresh.values():
         is_absent(host)

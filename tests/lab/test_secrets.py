@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.conftest import ROOT, deploy
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,10 +103,13 @@ def test_a_secret_is_told_to_nobody(fresh: dict[str, Host], tmp_path: Path):
 def test_no_file_with_a_secret_is_readable_by_others(fresh: dict[str, Host]):
     """What root finds proves that the search would."""
     search = f"grep -rlsF {' '.join(f'-e {form}' for form in FORMS)} {PLACES}"
-    for host in fresh.values():
+
+    def look(host: Host) -> None:
         found = host.run(search).stdout.split()
         assert f"{OWN}/credentials/token" in found
         assert f"{OWN}/credentials/tmpfiles.extra" in found
         nobody = host.run(f"setpriv --reuid=65534 --regid=65534 --clear-groups sh -c '{search}'")
         assert nobody.stdout == ""
         assert not told(host.succeed("journalctl --output=cat"))
+
+    on_each(fresh.values(), look)

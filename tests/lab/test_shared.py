@@ -8,6 +8,8 @@ import pytest
 
 from tests.lab.conftest import BOTH, deploy, succeed
 from tests.lab.guest import inside
+from tests.lab.side_by_side import on_each
+from tests.lab.stand_in import stand_ins
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -78,12 +80,14 @@ def test_guests_with_names_alike_do_not_touch_each_other(fresh: dict[str, Host])
 
 
 def test_a_commit_that_only_the_remote_has(fresh: dict[str, Host]):
-    for name, host in fresh.items():
+    def follow(host: Host) -> None:
         wanted = {**GUEST, "source": f"lab:{host.spec.generation.remote_ref}"}
-        succeed("-y", "--limit", name, guests=[wanted])
+        succeed("-y", "--limit", host.name, guests=[wanted])
         assert inside(host, "web", "cat /usr/lib/lab-release") == f"{host.spec.generation.major}.3\n"
-        again = succeed("-y", "--json", "--limit", name, guests=[wanted])
+        again = succeed("-y", "--json", "--limit", host.name, guests=[wanted])
         assert again.json["results"]["totals"]["success"] == 0
+
+    on_each(fresh.values(), follow)
     succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
 
 
@@ -114,10 +118,13 @@ def test_its_kernel_must_have_space_in_boot(fresh: dict[str, Host]):
 
 def test_the_order_of_the_hosts_entries_stays(fresh: dict[str, Host]):
     """The host has three: the one that it boots next, the one that it booted, and an older one."""
-    for host in fresh.values():
+
+    def make_three(host: Host) -> None:
         host.succeed(f"ostree admin deploy --os=host {host.spec.generation.next_ref}")
         host.reboot()
         host.succeed(f"ostree admin deploy --retain --os=host {host.spec.generation.ref}")
+
+    on_each(fresh.values(), make_three)
     before = {name: host.succeed(ENTRIES) for name, host in fresh.items()}
     outcome = succeed(guests=[GUEST])
     for name, host in fresh.items():
@@ -128,32 +135,20 @@ def test_the_order_of_the_hosts_entries_stays(fresh: dict[str, Host]):
         assert not any("set back" in line or "has changed" in line for line in outcome.lines(name))
 
 
-# An ostree that makes what it deploys the default, whatever it was told.
+# It makes what it deploys the default, whatever it was told.
 DISOBEYS = """
-mkdir /var/tmp/true
-cp /usr/bin/ostree /var/tmp/true/ostree
-cat >/var/tmp/true/disobeys <<'EOF'
-#!/bin/sh
-/var/tmp/true/ostree "$@" || exit
+$real "$@" || exit
 case " $* " in
-*" --not-as-default "*) /var/tmp/true/ostree admin set-default 1 ;;
+*" --not-as-default "*) $real admin set-default 1 ;;
 esac
-EOF
-chmod 755 /var/tmp/true/disobeys
-mount --bind /var/tmp/true/disobeys /usr/bin/ostree
 """
 
 
 def test_a_default_that_moved_is_set_back_and_told(fresh: dict[str, Host]):
     succeed(guests=[{"name": "web", "state": "absent", "purge": True}])
     before = {name: host.succeed(ENTRIES) for name, host in fresh.items()}
-    for host in fresh.values():
-        host.succeed(DISOBEYS)
-    try:
+    with stand_ins(fresh.values(), "ostree", DISOBEYS):
         outcome = succeed("-y", guests=[GUEST])
-    finally:
-        for host in fresh.values():
-            host.succeed("umount /usr/bin/ostree; rm -r /var/tmp/true")
     for name, host in fresh.items():
         assert host.succeed(ENTRIES).splitlines()[0] == before[name].splitlines()[0]
         assert any("its default is set back to host" in line for line in outcome.lines(name))

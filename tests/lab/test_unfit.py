@@ -17,6 +17,7 @@ import pytest
 
 from tests.bench import UNDO
 from tests.lab.conftest import DEPLOYS, PYINFRA, ROOT, deploy, pyinfra, succeed
+from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -150,9 +151,12 @@ WAYS = [
 
 def prepare(hosts: dict[str, Host]) -> None:
     """Take the guest away, and have its commit on every host."""
-    for host in hosts.values():
+
+    def clear(host: Host) -> None:
         host.run(UNDO)
         host.succeed(USUAL.replace("BASE", host.spec.generation.ref))
+
+    on_each(hosts.values(), clear)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)

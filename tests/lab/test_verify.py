@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.conftest import ROOT, succeed
+from tests.lab.paths import INSTANCE, INSTANCE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def verify(*options: str, inventory: object = "inventories/lab.py") -> Verdict:
     done = subprocess.run(
         [*PYTEST, f"--inventory={inventory}", *options],
         cwd=ROOT,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "1000"},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "1000", INSTANCE_VARIABLE: str(INSTANCE)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

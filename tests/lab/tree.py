@@ -70,6 +70,10 @@ DISABLED = (
 #: Of the machine that built the tree, or one for each system that boots it.
 UNWANTED_ETC = ("fstab", "hostname", "resolv.conf", "update-motd.d/10-uname")
 
+#: What `lab-baked` has in its /etc all the same.
+BAKED_HOSTNAME = "baked"
+BAKED_MACHINE_ID = "ba5edba5edba5edba5edba5edba5edba"
+
 
 def build(tree: Path, generation: Generation) -> None:
     """Make the whole tree of a generation's first commit in the directory `tree`."""
@@ -95,6 +99,14 @@ def write_release(tree: Path, into: Path, version: str) -> None:
     if versioned == release and f'VERSION="{version} (lab)"' not in release:
         versioned += f'VERSION="{version} (lab)"\n'
     (library / "os-release").write_text(versioned)
+
+
+def write_identity(into: Path) -> None:
+    """Bake a hostname and a machine id into a commit's /etc, as images that once were booted have them."""
+    etc = into / "usr/etc"
+    etc.mkdir(parents=True)
+    (etc / "hostname").write_text(f"{BAKED_HOSTNAME}\n")
+    (etc / "machine-id").write_text(f"{BAKED_MACHINE_ID}\n")
 
 
 def _install_first_that_can_be(tree: Path, generation: Generation) -> None:
