@@ -2,83 +2,152 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, TypedDict, cast
+from uuid import uuid4
 
+from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.exceptions import ConnectError, InventoryError
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.api.output import echo
 from pyinfra.api.util import get_file_io
 from pyinfra.connectors.base import BaseConnector, DataMeta
-from pyinfra.connectors.ssh import SSHConnector
-from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
+from pyinfra.connectors.util import (
+    CommandOutput,
+    OutputLine,
+    extract_control_arguments,
+    make_unix_command,
+    read_output_buffers,
+)
 
+from pyinfra_nspawn.connectors.door import (
+    BECOME,
+    PASSWORDS,
+    changes_user,
+    command_in_guest,
+    file_in_guest,
+    framed,
+    look_at_guest,
+    program_for,
+)
+from pyinfra_nspawn.connectors.way import Way, exit_code
 from pyinfra_nspawn.specs import Guest, Guests
 from pyinfra_nspawn.specs.base import InvalidSpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyinfra.api.host import Host
     from pyinfra.api.state import State
-    from pyinfra.connectors.util import CommandOutput
 
-# 254 brought --expand-environment=no; before, a `$` is written twice (systemd.service(5), "COMMAND LINES").
-_EXPANSION_CAN_BE_OFF = 254
 _CHUNK_BYTES = 2**18
+# What pyinfra's fact `Uptime` asks, by which `server.reboot` knows that a reboot is over. In a guest
+# /proc/uptime is the host's: its own is that of its PID 1 (proc_pid_stat(5): ticks of 1/100 s).
+UPTIME_OF_HOST = "cut -d. -f1 /proc/uptime"
+UPTIME_OF_GUEST = (
+    "read -r stat </proc/1/stat; read -r up idle </proc/uptime; "
+    "set -- ${stat##*) }; echo $((${up%%.*} - ${20} / 100))"
+)
+
+Data = dict[str, Any]
 
 
-def guests_of(hosts: Iterable[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+class _Password(HiddenValue):
+    """A password that pyinfra shows nowhere, in `debug-inventory --json` neither."""
+
+    def __init__(self, password: str) -> None:
+        super().__init__(password)  # type: ignore[no-untyped-call]
+
+    def to_json(self) -> str:
+        return str(self)
+
+
+def guests_of(
+    hosts: Iterable[str | tuple[str, Data]] | tuple[list[str | tuple[str, Data]], Data],
+    data: Data | None = None,
+) -> list[tuple[str, Data]]:
     """Return every guest that these hosts of an inventory are to run, as inventory hosts.
 
-    + hosts: names with their data, as an inventory lists them
+    + hosts: a group as an inventory has it: names, names with their data, or a list of them with group data
+    + data: more group data, as from a file in `group_data`; a host's own wins
 
-    A guest is reached as its host is: all `ssh_` data is the host's, and with the host's `_sudo` the way
-    to it takes sudo on the host.
+    A guest is reached as its host is: all `ssh_` data is the host's, and what makes pyinfra root there
+    (`_sudo`, `_sudo_password`, `_su_user`, ...) is for the way to it.
 
     Raises `InvalidSpecError` when a host's `guests` are not what `Guest` describes.
     """
+    names, group = _group(hosts)
+    group = {**(data or {}), **group}
     found = []
-    for name, data in hosts:
-        way = {key: value for key, value in data.items() if key.startswith("ssh_")}
-        way["nspawn_sudo"] = bool(data.get("_sudo"))
-        wanted = Guests.of({"guests": data.get("guests") or ()}, f"inventory of {name}").guests
-        found += [(f"@nspawn/{name}:{guest.name}", way) for guest in wanted if guest.state == "running"]
+    for item in names:
+        name, own = _host(item)
+        of_host = {**group, **own}
+        wanted = Guests.of({"guests": of_host.get("guests") or ()}, f"inventory of {name}").guests
+        way = _way_data(of_host)
+        found += [(_guest_name(name, guest), dict(way)) for guest in wanted if guest.state == "running"]
+    if names and not found:
+        logger.warning("guests_of: no guest is to run. If group data has them, pass it as `data`.")
     return found
 
 
-def expansion_can_be_off(version: str) -> bool:
-    """Tell from what `systemctl --version` says whether systemd-run can leave a `$` alone."""
-    match = re.search(r"^systemd (\d+)", version)
-    return match is not None and int(match[1]) >= _EXPANSION_CAN_BE_OFF
+def _group(hosts: Any) -> tuple[list[Any], Data]:  # noqa: ANN401 - from an inventory
+    """Return the hosts of a group, and its data."""
+    match hosts:
+        case ([*names], dict(data)) if isinstance(hosts, tuple):
+            return names, data
+        case str() | dict():
+            raise InvalidSpecError(f"guests_of: expected a list of hosts, found a {type(hosts).__name__}")
+    return list(hosts), {}
 
 
-def command_in_guest(guest: str, text: str, *, without_expansion: bool, pty: bool = False) -> StringCommand:
-    """Return the command of a host that runs a shell command in one of its guests.
+def _host(item: Any) -> tuple[str, Data]:  # noqa: ANN401 - from an inventory
+    """Return the name of a host of a group, and its data."""
+    match item:
+        case str():
+            return item, {}
+        case (str(name), dict(data)) if isinstance(item, tuple):
+            return name, data
+    raise InvalidSpecError(f"guests_of: expected a name or (name, data), found a {type(item).__name__}")
 
-    + guest: the machine's name
-    + text: what the guest's /bin/sh is to run
-    + without_expansion: whether the host's systemd-run knows `--expand-environment=no`
-    + pty: give it a terminal
 
-    It exits as the command does (`machinectl shell` loses that, systemd#4215).
-    """
-    door = ["systemd-run", "--quiet", "--wait", "--collect", "--pty" if pty else "--pipe"]
-    if without_expansion:
-        door.append("--expand-environment=no")
-    else:
-        text = text.replace("$", "$$")
-    # User= gives a login's HOME and USER, and a home directory to begin in, as SSH does.
-    door += ["--property=User=root", "--property=WorkingDirectory=~"]
-    return StringCommand(*door, QuoteString(f"--machine={guest}"), "--", "sh", "-c", QuoteString(text))
+def _guest_name(host: str, guest: Guest) -> str:
+    name = host.removeprefix("@ssh/")
+    if name.startswith("@"):
+        raise InvalidSpecError(f"guests_of: {host} is not reached over SSH, and so are not its guests")
+    return f"@nspawn/{name}:{guest.name}"
+
+
+def _way_data(host: Data) -> Data:
+    """Return the data of a guest that leads to its host."""
+    way = {key: value for key, value in host.items() if key.startswith("ssh_")}
+    for key in BECOME:
+        if value := host.get(key):
+            hide = key in PASSWORDS and isinstance(value, str)
+            way[f"nspawn{key}"] = _Password(value) if hide else value
+    return way
 
 
 class NspawnData(TypedDict):
-    """Host data of a guest."""
+    """Host data of a guest; but for the first, what pyinfra's argument of that name is on its host."""
 
     nspawn_guest: str
     nspawn_sudo: bool
+    nspawn_sudo_user: str
+    nspawn_use_sudo_login: bool
+    nspawn_preserve_sudo_env: bool
+    nspawn_sudo_password: str | HiddenValue
+    nspawn_su_user: str
+    nspawn_use_su_login: bool
+    nspawn_preserve_su_env: bool
+    nspawn_su_shell: str
+    nspawn_su_password: str | HiddenValue
+    nspawn_doas: bool
+    nspawn_doas_user: str
+    nspawn_dzdo: bool
+    nspawn_dzdo_user: str
 
 
 class NspawnConnector(BaseConnector):
@@ -87,24 +156,29 @@ class NspawnConnector(BaseConnector):
     The guest needs neither sshd nor a network: everything goes through `systemd-run --machine` on its
     host, which is reached over SSH, as root or with `nspawn_sudo`. `_sudo`, `_su_user`, `_env`, `_chdir`
     and the like are of the guest. Exit codes are the command's own. Files are written and read by a
-    process of the guest: no process of the host opens a path that the guest has made.
+    process of the guest: no process of the host opens a path that the guest has made. What a command says
+    is on no command line, and so in no journal.
     """
 
     handles_execution = True
     data_cls = NspawnData
     data_meta = {  # noqa: RUF012 - pyinfra's own form
         "nspawn_guest": DataMeta("Machine name of the guest on its host"),
-        "nspawn_sudo": DataMeta("Use sudo on the host to reach the guest", default=False),
+        **{f"nspawn{key}": DataMeta(f"`{key}` on the guest's host") for key in BECOME},
     }
     data: NspawnData
 
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
-        self.ssh = SSHConnector(state, host)
-        self._without_expansion = False
+        data = cast("Data", self.data)
+        become = {key: data[f"nspawn{key}"] for key in BECOME if data[f"nspawn{key}"]}
+        hidden = {key: value for key, value in become.items() if isinstance(value, HiddenValue)}
+        become |= {key: value.unmask() for key, value in hidden.items()}
+        self._guest = self.data["nspawn_guest"]
+        self._way = Way.of(state, host, become)
 
     @staticmethod
-    def make_names_data(name: str | None) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+    def make_names_data(name: str | None) -> Iterator[tuple[str, Data, list[str]]]:
         """Yield the inventory host for `HOST:GUEST`."""
         host, _, guest = (name or "").rpartition(":")
         try:
@@ -116,19 +190,23 @@ class NspawnConnector(BaseConnector):
         yield f"@nspawn/{name}", {"ssh_hostname": host, "nspawn_guest": guest}, ["@nspawn"]
 
     def connect(self) -> None:
-        """Connect to the host, and see that the guest runs there."""
-        self.ssh.connect()
-        guest = self.data["nspawn_guest"]
-        look = StringCommand("systemctl", "--version;", "machinectl", "show", QuoteString(guest))
-        there, output = self.ssh.run_shell_command(look, _sudo=self.data["nspawn_sudo"])
-        self._without_expansion = expansion_can_be_off(output.stdout)
-        if not there:
-            said = output.stderr.strip() or "no answer"
-            raise ConnectError(f"guest {guest} does not run on its host ({said}): start it, then run again")
+        """Connect to the host, and see that commands can be run in the guest."""
+        self._way.join(self.host.name)
+        try:
+            code, output = self._run(look_at_guest(self._guest))
+        except (SSHException, OSError) as error:
+            self.disconnect()
+            raise ConnectError(str(error)) from None
+        if code != 0:
+            self.disconnect()
+            said = (output.stderr_lines or ["no answer"])[-1].strip()
+            raise ConnectError(
+                f"guest {self._guest} is not running: {said}. Start it on {self._way.host} and run again."
+            )
 
     def disconnect(self) -> None:
-        """Disconnect from the host."""
-        self.ssh.disconnect()
+        """Disconnect from the host, when no other guest needs it."""
+        self._way.leave(self.host.name)
 
     def run_shell_command(
         self,
@@ -138,10 +216,16 @@ class NspawnConnector(BaseConnector):
         **arguments: Any,  # noqa: ANN401 - pyinfra's global arguments
     ) -> tuple[bool, CommandOutput]:
         """Run a command in the guest; return whether it succeeded, and what it said."""
-        control = extract_control_arguments(arguments)  # type: ignore[arg-type]
-        control["_sudo"] = self.data["nspawn_sudo"]
-        entered = self._in_guest(command, arguments, pty=bool(control.get("_get_pty")))
-        return self.ssh.run_shell_command(entered, print_output, print_input, **control)
+        control: Data = {**extract_control_arguments(arguments)}  # type: ignore[arg-type]
+        shown = make_unix_command(command, **arguments)
+        logger.debug("Running command in %s: %s", self.host.name, shown)
+        if print_input:
+            echo(f"{self.host.print_prefix}>>> {shown}", err=True)
+        if StringCommand(command).get_raw_value() == UPTIME_OF_HOST:
+            command = StringCommand(UPTIME_OF_GUEST)
+        run = self._run_at_terminal if control.get("_get_pty") else self._run_with_stdin
+        code, output = run(command, arguments, control, report=print_output)
+        return code in (control.get("_success_exit_codes") or (0,)), output
 
     def put_file(
         self,
@@ -171,17 +255,56 @@ class NspawnConnector(BaseConnector):
         with get_file_io(filename_or_io, "wb") as file:
             return self._stream(read, arguments, remote_filename, target=file, report=print_output)
 
-    def _in_guest(self, command: StringCommand, arguments: Any, *, pty: bool = False) -> StringCommand:  # noqa: ANN401
-        """Return the command of the host that runs `command` in the guest."""
-        text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
-        return command_in_guest(
-            self.data["nspawn_guest"], text, without_expansion=self._without_expansion, pty=pty
-        )
+    def _run_with_stdin(
+        self, command: StringCommand, arguments: Data, control: Data, *, report: bool
+    ) -> tuple[int, CommandOutput]:
+        text, first = program_for(command, arguments)
+        words, program = command_in_guest(self._guest, text)
+        stdin = chain((program, first), _lines(control.get("_stdin")))
+        return self._run(words, stdin, timeout=control.get("_timeout"), report=report)
+
+    def _run_at_terminal(
+        self, command: StringCommand, arguments: Data, control: Data, *, report: bool
+    ) -> tuple[int, CommandOutput]:
+        """Run a command at a terminal of the guest, from a file that removes itself."""
+        if control.get("_stdin") or changes_user(arguments):
+            refusal = "`_get_pty` in a guest goes with neither `_stdin` nor another user: leave one off."
+            if report:  # else pyinfra shows it
+                logger.error("%s", f"{self.host.print_prefix}{refusal}")
+            return 1, CommandOutput([OutputLine("stderr", refusal)])
+        path = f"/run/pyinfra-nspawn-{uuid4().hex}"
+        text, _ = program_for(command, arguments)
+        words, program = command_in_guest(self._guest, f"umask 077; cat >{path}")
+        code, output = self._run(words, (program, framed(f"rm -f {path}\n{text}")))
+        if code != 0:
+            return code, output
+        terminal = file_in_guest(self._guest, path)
+        return self._run(terminal, keep_open=True, timeout=control.get("_timeout"), report=report)
+
+    def _run(
+        self,
+        words: Sequence[str],
+        stdin: Iterable[bytes] = (),
+        *,
+        keep_open: bool = False,
+        timeout: int | None = None,
+        report: bool = False,
+    ) -> tuple[int, CommandOutput]:
+        """Run a command of the host; return its exit code, and what it said."""
+        with self._way.channel(words, stdin, keep_open=keep_open) as channel:
+            output = read_output_buffers(
+                _texts(channel.makefile("rb")),
+                _texts(channel.makefile_stderr("rb")),
+                timeout=timeout,
+                print_output=report,
+                print_prefix=self.host.print_prefix,
+            )
+            return exit_code(channel), output
 
     def _stream(
         self,
         command: StringCommand,
-        arguments: dict[str, Any],
+        arguments: Data,
         path: str,
         *,
         source: IO[bytes] | None = None,
@@ -190,24 +313,31 @@ class NspawnConnector(BaseConnector):
     ) -> bool:
         """Run a command in the guest that reads bytes from `source`, or writes bytes to `target`."""
         extract_control_arguments(arguments)  # type: ignore[arg-type]
-        entered = make_unix_command_for_host(
-            self.state, self.host, self._in_guest(command, arguments), _sudo=self.data["nspawn_sudo"]
-        )
-        assert self.ssh.client is not None
-        stdin, stdout, stderr = self.ssh.client.exec_command(entered.get_raw_value())
-        if source:
-            try:
-                shutil.copyfileobj(source, stdin, _CHUNK_BYTES)
-            except OSError:
-                logger.debug("%s: the command ended before all was written", path)
-        stdin.channel.shutdown_write()
-        if target:
-            shutil.copyfileobj(stdout, target, _CHUNK_BYTES)
-        said = stderr.read().decode(errors="replace").strip()
-        done = stdout.channel.recv_exit_status() == 0
-        if not done:
-            reason = said or "the way to the guest was cut off"
-            logger.error("%s", f"{self.host.print_prefix}{path}: {reason}")
+        text, first = program_for(command, arguments)
+        words, program = command_in_guest(self._guest, text)
+        content = iter(lambda: source.read(_CHUNK_BYTES), b"") if source else ()
+        with self._way.channel(words, chain((program, first), content)) as channel:
+            if target:
+                shutil.copyfileobj(channel.makefile("rb"), target, _CHUNK_BYTES)
+            said = channel.makefile_stderr("rb").read().decode(errors="replace").strip()
+            code = exit_code(channel)
+        if code != 0:
+            logger.error("%s", f"{self.host.print_prefix}{path}: {said or f'exit code {code}'}")
         elif report:
             logger.info("%s", f"{self.host.print_prefix}{path}: {'written' if source else 'read'}")
-        return done
+        return code == 0
+
+
+def _texts(file: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines as text; a terminal ends them with a carriage return too."""
+    for line in file:
+        text = line.decode(errors="replace")
+        yield f"{text[:-2]}\n" if text.endswith("\r\n") else text
+
+
+def _lines(stdin: Any) -> Iterator[bytes]:  # noqa: ANN401 - pyinfra's `_stdin`
+    """Yield what pyinfra's `_stdin` holds: a text, lines or a file, each line with an end."""
+    if hasattr(stdin, "readlines"):
+        stdin = stdin.readlines()
+    for line in [stdin] if isinstance(stdin, str) else stdin or ():
+        yield (line if line.endswith("\n") else f"{line}\n").encode()

@@ -115,6 +115,24 @@ def test_a_guest_that_does_not_run_is_told_and_the_other_is_done(fresh: dict[str
         outcome = pyinfra("-y", "exec", "--", "echo done-here", inventory=GUESTS)
     finally:
         fresh["lab1"].succeed("systemctl start systemd-nspawn@web")
-    assert any("guest web does not run on its host" in line for line in outcome.lines(NAMES[0]))
+    assert any("guest web is not running" in line for line in outcome.lines(NAMES[0]))
     assert any("done-here" in line for line in outcome.lines(NAMES[1]))
     assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.usefixtures("isolation")
+def test_a_guest_reboots_and_its_host_does_not(fresh: dict[str, Host], tmp_path: Path):
+    ids = "cat /proc/sys/kernel/random/boot_id; machinectl show web -p Leader"
+    before = {name: host.succeed(ids).split() for name, host in fresh.items()}
+    text = """
+from pyinfra.operations import server
+server.reboot(name="Reboot", delay=2, reboot_timeout=30)
+server.shell(name="After", commands=["date >/var/after-reboot"])
+"""
+    outcome = pyinfra("-y", "--json", deploy_of(tmp_path, text), inventory=GUESTS)
+    assert outcome.code == 0, outcome.stderr
+    assert sorted(outcome.hosts("success")["After"]) == NAMES
+    for name, host in fresh.items():
+        boot, leader = host.succeed(ids).split()
+        assert boot == before[name][0]
+        assert leader != before[name][1]

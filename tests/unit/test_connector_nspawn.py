@@ -1,8 +1,13 @@
 """Names of guests as inventory hosts, and the data that they have from their hosts."""
 
+import json
+from typing import Any
+
 import pytest
 from pyinfra.api.exceptions import InventoryError
+from pyinfra_cli.util import json_encode
 
+from pyinfra_nspawn.connectors.door import BECOME, PASSWORDS
 from pyinfra_nspawn.connectors.nspawn import NspawnConnector, guests_of
 from pyinfra_nspawn.specs.base import InvalidSpecError
 
@@ -19,17 +24,65 @@ def test_what_is_no_name(name: str | None):
         list(NspawnConnector.make_names_data(name))
 
 
+GUESTS = [{"name": "web"}, {"name": "old", "state": "absent"}, {"name": "off", "state": "stopped"}]
+
+
 def test_the_guests_of_an_inventory_are_reached_as_their_hosts_are():
-    guests = [{"name": "web"}, {"name": "old", "state": "absent"}, {"name": "off", "state": "stopped"}]
     hosts = [
-        ("one", {"ssh_user": "core", "_sudo": True, "guests": guests, "other": 1}),
-        ("two", {"ssh_port": 23, "guests": [{"name": "db"}]}),
+        ("one", {"ssh_user": "core", "_sudo": True, "guests": GUESTS, "other": 1}),
+        ("@ssh/two", {"ssh_port": 23, "_sudo": False, "guests": [{"name": "db"}]}),
         ("bare", {}),
+        "text",
+        ("@local", {}),
     ]
     assert guests_of(hosts) == [
         ("@nspawn/one:web", {"ssh_user": "core", "nspawn_sudo": True}),
-        ("@nspawn/two:db", {"ssh_port": 23, "nspawn_sudo": False}),
+        ("@nspawn/two:db", {"ssh_port": 23}),
     ]
+
+
+@pytest.mark.parametrize("key", BECOME)
+def test_all_that_makes_pyinfra_root_on_a_host_leads_to_its_guests(key: str):
+    ((_, data),) = guests_of([("one", {key: "value", "guests": GUESTS})])
+    assert f"nspawn{key}" in NspawnConnector.data_meta
+    value = data[f"nspawn{key}"]
+    assert (value.unmask() if key in PASSWORDS else value) == "value"
+
+
+def test_a_password_is_shown_nowhere():
+    ((_, data),) = guests_of([("one", {"_sudo_password": "s3cret", "guests": GUESTS})])
+    assert "s3cret" not in f"{data} {json.dumps(data, default=json_encode)}"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "data"),
+    [
+        (["one"], {"guests": GUESTS, "ssh_user": "core"}),
+        ((["one"], {"guests": GUESTS, "ssh_user": "core"}), None),
+        ((["one"], {"guests": GUESTS}), {"guests": [], "ssh_user": "core"}),
+        (([("one", {"ssh_user": "core"})], {"guests": GUESTS, "ssh_user": "root"}), None),
+        ((("one", {"ssh_user": "core", "guests": GUESTS}),), {"ssh_user": "root"}),
+        ([("one", {"ssh_user": "core"})], {"guests": GUESTS, "__name__": "group", "json": json}),
+    ],
+)
+def test_group_data_is_understood(hosts: Any, data: Any):
+    assert guests_of(hosts, data) == [("@nspawn/one:web", {"ssh_user": "core"})]
+
+
+@pytest.mark.parametrize("hosts", ["one", {"one": {}}, [None], [("one",)], [("one", None)], [["one", {}]]])
+def test_what_is_no_group_of_hosts_is_refused(hosts: Any):
+    with pytest.raises(InvalidSpecError, match="guests_of: expected"):
+        guests_of(hosts)
+
+
+def test_guests_of_a_host_that_is_not_reached_over_ssh_are_refused():
+    with pytest.raises(InvalidSpecError, match="@local is not reached over SSH"):
+        guests_of([("@local", {"guests": GUESTS})])
+
+
+def test_hosts_without_guests_are_told(caplog: pytest.LogCaptureFixture):
+    assert guests_of(["one"]) == []
+    assert "pass it as `data`" in caplog.text
 
 
 def test_guests_that_are_none_are_refused():

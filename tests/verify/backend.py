@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
 
-from pyinfra_nspawn.connectors.nspawn import command_in_guest, expansion_can_be_off
+from pyinfra_nspawn.connectors.door import command_in_guest
 
 if TYPE_CHECKING:
     from testinfra.backend.base import CommandResult
@@ -29,13 +28,11 @@ class NspawnBackend(BaseBackend):
         super().__init__(f"{shell.name}:{guest}")
         self._shell = shell
         self._guest = guest
-        self._expansion_can_be_off = expansion_can_be_off(shell.run("systemctl", "--version").stdout)
 
     def run(self, command: str, *args: str, **_kwargs: Any) -> CommandResult:
         """Run a shell command in the guest, however it ends."""
-        text = self.get_command(command, *args)
-        entered = command_in_guest(self._guest, text, without_expansion=self._expansion_can_be_off)
-        return self._shell.run(*shlex.split(entered.get_raw_value()))
+        words, program = command_in_guest(self._guest, self.get_command(command, *args))
+        return self._shell.run(*words, stdin=program)
 
 
 def guest_host(shell: Shell, guest: str) -> Host:
