@@ -1,0 +1,116 @@
+# shellcheck shell=sh
+# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. Whatever a
+# command or a guest prints is base64: one byte that is not UTF-8 would end the controller's reader, and a
+# control sequence would reach somebody's terminal.
+# Open while a mode runs: 3 the answer, 4 what the controller sent, 7 the controller's stderr.
+
+# How a part of the program ends that has reported its trouble.
+REPORTED=97
+
+# How much of a command's output is worth an answer: the host's own, and what a guest has a say in.
+CAP=262144
+GUEST_CAP=65536
+
+# value HEADER TEXT: one line that is known to be ASCII. It starts no process.
+value() {
+    printf ':: %s\n|%s\n' "$1" "$2"
+}
+
+# part HEADER COMMAND...: the command's stdout and exit code, and its stderr when there is any. The exit code comes last,
+# so that it is missing when the output was cut: what was cut is not known.
+part() {
+    printf ':: %s\n+' "$1"
+    shift
+    {
+        _stderr=$({
+            {
+                "$@" 2>&5 5>&- 6>&-
+                printf '\n%s' "$?" 2>/dev/null
+            } | head -c "$CAP" | base64 -w 0 >&6
+        } 5>&1)
+    } 6>&1
+    printf '\n'
+    [ -z "$_stderr" ] || printf '!%s\n' "$(printf '%s' "$_stderr" | tail -c 2000 | base64 -w 0)"
+}
+
+# guest_part HEADER COMMAND...: the same of a command whose output a guest has a say in. Its stderr is not kept apart: that
+# would be three more processes, for each guest of a host.
+guest_part() {
+    printf ':: %s\n+' "$1"
+    shift
+    {
+        "$@" 2>&1
+        printf '\n%s' "$?" 2>/dev/null
+    } | head -c "$GUEST_CAP" | base64 -w 0
+    printf '\n'
+}
+
+# brief HEADER COMMAND...: of a command that says little on stdout, and on stderr nothing that would help.
+brief() {
+    printf ':: %s\n+' "$1"
+    shift
+    {
+        "$@" 2>/dev/null
+        printf '\n%s' "$?"
+    } | base64 -w 0
+    printf '\n'
+}
+
+# said HEADER TEXT: a part of any text.
+said() {
+    printf ':: %s\n+%s\n' "$1" "$(encoded "$2
+0")"
+}
+
+# encoded TEXT: as one word.
+encoded() {
+    printf '%s' "$1" | base64 -w 0
+}
+
+# printable: stdin without control sequences, which a guest's console may hold.
+printable() {
+    tr -cd '\11\12\40-\176'
+}
+
+# note TEXT: what the administrator should know although the step succeeds.
+note() {
+    said "note $guest" "$1" >&3
+}
+
+# trouble PROBLEM HINT: why the present step failed, to the controller and to people.
+trouble() {
+    said "trouble $verb $guest" "$1
+$2" >&3
+    printf '%s %s\n' "$1" "$2" | tr '\n' ' ' | printable >&7
+    echo >&7
+}
+
+# die PROBLEM HINT: nothing more is done.
+die() {
+    trouble "$1" "$2"
+    exit "$REPORTED"
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# beside FUNCTION WORD...: calls FUNCTION for each of the words, all at once, and prints what each says whole, in
+# their order. Each has said all itself before it passes on what the others say: none waits for another.
+beside() {
+    _function=$1
+    shift
+    _chain $# "$@"
+}
+
+_chain() { # COUNT WORD...
+    _count=$1
+    shift
+    [ "$_count" != 0 ] || return 0
+    _chain $((_count - 1)) "$@" | {
+        shift $((_count - 1))
+        _own=$("$_function" "$1")
+        cat
+        printf '%s\n' "$_own"
+    }
+}

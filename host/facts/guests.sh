@@ -1,0 +1,304 @@
+# shellcheck shell=sh
+# The guests of a host; see facts/nspawn.py. What systemd and machined say of all of them are two parts, in which no
+# guest has a say; the rest is a part each, of one guest.
+
+# facts_guests [NAME...]: every guest that this host knows of, ours or not, and these.
+facts_guests() {
+    is_root || {
+        part root no_root
+        return
+    }
+    # shellcheck disable=SC2046 # names have no spaces
+    guests_of $({
+        [ $# = 0 ] || printf '%s\n' "$@"
+        guest_names
+    } | sort -u)
+}
+
+is_root() {
+    [ "$(id -u)" = 0 ]
+}
+
+no_root() {
+    echo "this takes root: set _sudo to True in the inventory" >&2
+    return 1
+}
+
+# is_name TEXT: what is no machine's name is no guest, and never a word of a header.
+is_name() {
+    case $1 in "" | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) return 1 ;; esac
+}
+
+guest_names() {
+    for _path in "$state"/*/ "${state%/*}/machines"/*/ "${state%/*}/machines"/*.raw \
+        "$etc"/systemd/nspawn/*.nspawn "$run"/systemd/nspawn/*.nspawn \
+        "$etc"/systemd/system/systemd-nspawn@?*.service.d "$run"/systemd/system/systemd-nspawn@?*.service.d \
+        "$etc"/systemd/system.control/systemd-nspawn@?*.service.d \
+        "$run"/systemd/system.control/systemd-nspawn@?*.service.d \
+        "$etc"/systemd/system/*.wants/systemd-nspawn@?*.service \
+        "$etc"/systemd/system/*.requires/systemd-nspawn@?*.service \
+        "$run"/systemd/machines/*; do
+        [ -e "$_path" ] || [ -L "$_path" ] || continue
+        _path=${_path%/}
+        _name=${_path##*/}
+        case $_path in
+        *.nspawn) _name=${_name%.nspawn} ;;
+        */machines/*.raw) _name=${_name%.raw} ;;
+        *.service.d) _name=${_name#systemd-nspawn@} _name=${_name%.service.d} ;;
+        *.service) _name=${_name#systemd-nspawn@} _name=${_name%.service} ;;
+        esac
+        ! is_name "$_name" || printf '%s\n' "$_name"
+    done
+}
+
+# guests_of NAME...: these alone, whether there are such guests or not.
+guests_of() {
+    guest_units "$@"
+    guest_machines "$@"
+    guest_definitions
+    beside guest_facts "$@"
+}
+
+# guest_units NAME...: the part `units`; sets pids (" NAME=PID ...") and elsewhere (" NAME=PATH ...", the drop-ins
+# that do not lie in the guest's own directory of /etc).
+guest_units() {
+    pids=' ' elsewhere=
+    for _name; do
+        set -- "$@" "systemd-nspawn@$_name.service"
+        shift
+    done
+    _shown=$([ $# = 0 ] || units_shown "$@" 2>/dev/null)
+    _code=$?
+    if [ "$_code" != 0 ]; then # a systemd that does not answer is not one without units
+        part units units_shown "$@"
+        return
+    fi
+    brief units printf '%s\n' "$_shown"
+    _pid=0 _paths='' _name=''
+    while IFS='=' read -r _key _text; do
+        case $_key in
+        Id) _name=${_text#systemd-nspawn@} _name=${_name%.service} ;;
+        MainPID) _pid=$_text ;;
+        DropInPaths) _paths=$_text ;;
+        '')
+            guest_unit "$_name" "$_pid" "$_paths"
+            _pid=0 _paths='' _name=''
+            ;;
+        esac
+    done <<EOF
+$(printf '%s\n' "$_shown" | grep -E '^$|^(Id|MainPID|DropInPaths)=')
+
+EOF
+}
+
+units_shown() { # UNIT...
+    timeout 20 systemctl show \
+        -p Id,LoadState,UnitFileState,ActiveState,SubState,Result,NeedDaemonReload,DropInPaths,FragmentPath,MainPID \
+        -p ExecMainStartTimestampMonotonic,NRestarts,ExecStart,DeviceAllow,MemoryMax,CPUQuotaPerSecUSec,TasksMax \
+        -- "$@"
+}
+
+guest_unit() { # NAME PID PATHS
+    pids="$pids$1=$2 "
+    set -f
+    # shellcheck disable=SC2086 # a path with a space is quoted in there, and not looked at
+    for _path in $3; do
+        case $_path in
+        "$etc/systemd/system/systemd-nspawn@$1.service.d"/*) ;;
+        /*) elsewhere="$elsewhere $1=$_path" ;;
+        esac
+    done
+    set +f
+}
+
+# guest_machines NAME...: the part `machines`; sets leaders (" NAME=PID ..."). No `list`: that asks the guests.
+guest_machines() {
+    leaders=' '
+    for _name; do
+        [ ! -e "$run/systemd/machines/$_name" ] || set -- "$@" "$_name"
+        shift
+    done
+    [ $# != 0 ] && have machinectl || return 0
+    _shown=$(machines_shown "$@")
+    brief machines printf '%s\n' "$_shown"
+    _name='' _leader=''
+    while IFS='=' read -r _key _text; do
+        case $_key in
+        Name) _name=$_text _leader='' ;;
+        Leader) _leader=$_text ;;
+        esac
+        [ -z "$_leader" ] || leaders="$leaders$_name=$_leader "
+    done <<EOF
+$_shown
+EOF
+}
+
+# It ends at the first that is gone in the meantime; then they are asked one by one.
+machines_shown() {
+    timeout 20 machinectl show "$@" -p Name -p Leader -p Unit -p Class 2>/dev/null && return
+    for _name; do
+        timeout 20 machinectl show "$_name" -p Name -p Leader -p Unit -p Class 2>/dev/null
+        echo
+    done
+    return 0
+}
+
+# The definition that a running guest was started with is in the environment of its nspawn: sets
+# digests (" PID=DIGEST ...").
+guest_definitions() {
+    digests=' '
+    # shellcheck disable=SC2086 # neither have pairs
+    set -- $pids
+    for _pair; do
+        [ "${_pair##*=}" = 0 ] || set -- "$@" "/proc/${_pair##*=}/environ"
+        shift
+    done
+    [ $# != 0 ] || return 0
+    digests=" $(grep -azsH '^PYINFRA_NSPAWN_DEFINITION=[0-9a-f]*$' "$@" | tr '\0' '\n' |
+        sed -n 's|^/proc/\([0-9]*\)/environ:PYINFRA_NSPAWN_DEFINITION=|\1=|p' | tr '\n' ' ')"
+}
+
+# looked_up KEY LIST: sets found to the value of KEY in a list " KEY=VALUE ..."; to nothing where there is none.
+looked_up() {
+    found=
+    case $2 in
+    *" $1="*)
+        found=${2#*" $1="}
+        found=${found%% *}
+        ;;
+    esac
+}
+
+# Everything that one guest has a say in, or its files.
+guest_facts() { # NAME
+    value "guest $1" ""
+    guest_directory "$1"
+    guest_files "$1"
+    guest_credentials "$1"
+    guest_image "$1"
+    guest_trial "$1"
+    looked_up "$1" "$pids"
+    looked_up "${found:-0}" "$digests"
+    [ -z "$found" ] || value "definition $1" "$found"
+    [ ! -e "$run/systemd/machines/$1" ] || guest_machine "$1"
+}
+
+guest_directory() { # NAME
+    [ -d "$state/$1" ] || return
+    value "directory $1" "$(stat -c '%a %u:%g' "$state/$1")"
+    for _link in current stateroot; do
+        [ ! -L "$state/$1/$_link" ] || brief "$_link $1" readlink -n "$state/$1/$_link"
+    done
+    [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
+    [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
+}
+
+guest_files() { # NAME
+    set -- "$1" "$etc/systemd/nspawn/$1.nspawn" "$run/systemd/nspawn/$1.nspawn" \
+        "$etc/systemd/system/systemd-nspawn@$1.service.d"/*.conf
+    _name=$1
+    shift
+    for _path; do
+        [ ! -f "$_path" ] || set -- "$@" "$_path"
+        shift
+    done
+    each_stat '%a %u:%g %s' guest_file "$@"
+    set -f
+    # shellcheck disable=SC2086 # no path in there has a space
+    set -- $elsewhere
+    set +f
+    for _pair; do
+        [ "${_pair%%=*}" != "$_name" ] || [ ! -f "${_pair#*=}" ] || set -- "$@" "${_pair#*=}"
+        shift
+    done
+    each_stat %s guest_dropin "$@"
+}
+
+guest_file() { # MODE-OWNER-SIZE PATH
+    content "file $_name ${1% *}" "$2" "${1##* }"
+}
+
+guest_dropin() { # SIZE PATH
+    content "dropin $_name" "$2" "$1"
+}
+
+# content HEADER PATH SIZE: the path is the last word of the header. What is too long has no exit code, as in `part`.
+content() {
+    printf ':: %s ' "$1"
+    printf '%s' "$2" | base64 -w 0
+    printf '\n+'
+    if [ "$3" -le "$CAP" ]; then
+        {
+            cat -- "$2" 2>/dev/null
+            printf '\n%s' "$?"
+        } | base64 -w 0
+    fi
+    printf '\n'
+}
+
+# each_stat FORMAT FUNCTION PATH...: calls FUNCTION for each with what `stat` says of it: one process, unless one is gone in
+# the meantime.
+each_stat() {
+    _format=$1 _call=$2
+    shift 2
+    [ $# != 0 ] || return 0
+    _stats=$(stat -c "$_format" -- "$@" 2>/dev/null) || _stats=
+    for _path; do
+        if [ -z "$_stats" ]; then
+            "$_call" "$(stat -c "$_format" -- "$_path" 2>/dev/null || echo '? ? 0')" "$_path"
+        else
+            "$_call" "${_stats%%"$NEWLINE"*}" "$_path"
+            _stats=${_stats#*"$NEWLINE"}
+        fi
+    done
+}
+
+guest_credentials() { # NAME
+    _name=$1
+    set --
+    for _path in "$state/$_name/credentials"/*; do
+        [ ! -f "$_path" ] || set -- "$@" "$_path"
+    done
+    each_stat %a guest_credential "$@"
+}
+
+guest_credential() { # MODE PATH
+    printf ':: credential %s ' "$_name"
+    printf '%s' "${2##*/}" | base64 -w 0
+    _digest=$(sha256sum <"$2")
+    printf ' %s\n|%s\n' "$1" "${_digest%% *}"
+}
+
+# A tree or image that the unit would boot were it not for ours.
+guest_image() { # NAME
+    for _path in "${state%/*}/machines/$1" "${state%/*}/machines/$1.raw"; do
+        [ ! -e "$_path" ] || value "image $1" "$_path"
+    done
+}
+
+guest_trial() { # NAME
+    is_tried "$1" || return 0
+    if trial_runs "$1"; then value "trial $1" running; else value "trial $1" interrupted; fi
+}
+
+# A guest that floods or does not answer must neither keep the answer waiting nor spoil what is said of others.
+guest_machine() { # NAME
+    looked_up "$1" "$leaders"
+    [ -z "$found" ] || guest_part "etc $1" guest_etc "/proc/$found/mountinfo"
+    guest_part "system $1" asked "$1" show -p SystemState
+    guest_part "units-of $1" asked "$1" list-units --all --full --plain --no-legend --state=failed,auto-restart
+}
+
+asked() { # NAME COMMAND...
+    _name=$1
+    shift
+    timeout -k 1 "$ask_seconds" systemctl -M "$_name" "$@"
+}
+
+# Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay; but in
+# a hand-made guest it may be the deployment itself, with no mount at /etc.
+guest_etc() { # MOUNTINFO
+    sed -n -e 's|^[^ ]* [^ ]* [^ ]* \([^ ]*\) /etc .*|\1|;t etc' \
+        -e 's|^[^ ]* [^ ]* [^ ]* \([^ ]*\) / .*|\1/etc|;t root' -e '$!d;g;p;d' \
+        -e ':root;h;$!d;p;d' -e ':etc;p;q' "$1"
+}

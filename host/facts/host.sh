@@ -1,0 +1,56 @@
+# shellcheck shell=sh
+# What kind of host this is: a part a value; see facts/host.py.
+
+facts_host() {
+    value user "$(id -u)"
+    host_has ostree-booted "$run/ostree-booted"
+    value kernel "$(uname -r)"
+    brief commands host_commands
+    have systemctl && part systemd host_first_line systemctl --version
+    have ostree && part ostree ostree --version
+    value cgroup "$(stat -fc %T /sys/fs/cgroup)"
+    brief sysroot-options host_sysroot_options
+    part state-file-system host_state_file_system
+    value state-version "$(state_version)"
+    host_setting user-namespaces /proc/sys/user/max_user_namespaces
+    host_setting inotify-instances "$INOTIFY_INSTANCES"
+    [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn.conf" ] ||
+        part sysctl-file cat "$etc/sysctl.d/60-pyinfra-nspawn.conf"
+    [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
+    [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
+    have systemctl && part machines-target timeout 20 systemctl show machines.target -p LoadState -p UnitFileState
+    return 0
+}
+
+host_has() { # HEADER PATH
+    if [ -e "$2" ]; then value "$1" yes; else value "$1" no; fi
+}
+
+host_commands() {
+    for _name in flock machinectl ostree rpm-ostree systemd-nspawn unshare; do
+        have "$_name" && printf '%s\n' "$_name"
+    done
+    return 0
+}
+
+host_first_line() {
+    "$@" | head -n 1
+}
+
+# Not `read`: dash reads byte by byte, and files of /proc/sys end after the first read.
+host_setting() { # HEADER FILE
+    part "$1" cat "$2"
+}
+
+# The options of the last mount at /sysroot; none where /sysroot is no mount.
+host_sysroot_options() {
+    sed -n "s|^[^ ]* [^ ]* [^ ]* [^ ]* $sysroot \([^ ]*\) .*|\1|p" /proc/self/mountinfo | tail -n 1
+}
+
+# Which may be a file system of its own.
+host_state_file_system() {
+    _path=$state
+    [ -e "$_path" ] || _path=${state%/*}
+    stat -fc %T "$_path"
+    df -Pk "$_path" | tail -n 1
+}

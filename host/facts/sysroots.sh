@@ -1,0 +1,141 @@
+# shellcheck shell=sh
+# The OSTree sysroots of a host: its own, called `/`, and the private ones of its guests; see facts/ostree.py.
+
+# facts_sysroots [commit:CHECKSUM] [path:PATH]...: all of them, and what is asked for besides.
+facts_sysroots() {
+    # shellcheck disable=SC2046 # names have no spaces
+    sysroots_of / $(private_sysroots)
+    for _asked; do
+        case $_asked in
+        commit:*) sysroot_commit "${_asked#commit:}" ;;
+        path:*) sysroot_path "${_asked#path:}" ;;
+        esac
+    done
+}
+
+private_sysroots() {
+    for _config in "$state"/*/ostree/repo/config; do
+        _config=${_config%/ostree/repo/config}
+        is_name "${_config##*/}" && [ -d "$_config/ostree" ] && echo "${_config##*/}"
+    done
+}
+
+# sysroots_of NAME...: these, side by side; a guest that has none of its own is not spoken of.
+sysroots_of() {
+    if ! is_root; then
+        part "status /" no_root
+    elif ! have ostree; then
+        part "status /" no_ostree
+    else
+        _help=$(ostree admin status --help 2>/dev/null)
+        sysroots_free "$@"
+        beside sysroot_facts "$@"
+    fi
+}
+
+no_ostree() {
+    echo "there is no ostree command" >&2
+    return 127
+}
+
+# sysroots_free NAME...: sets free (" NAME=KIB ..."), with one process for all of them.
+sysroots_free() {
+    free=' ' _names=''
+    for _name; do
+        shift
+        _path=$state/$_name
+        if [ "$_name" = / ]; then _path=$sysroot; fi
+        [ ! -e "$_path" ] || set -- "$@" "$_path"
+        [ ! -e "$_path" ] || _names="$_names $_name"
+    done
+    [ $# != 0 ] || return 0
+    _kib=$(df -Pk "$@") || return 0
+    _kib=$(printf '%s\n' "$_kib" | sed '1d; s/.* \([0-9]*\) *[0-9]*% .*/\1/')
+    for _name in $_names; do
+        free="$free$_name=${_kib%%"$NEWLINE"*} "
+        _kib=${_kib#*"$NEWLINE"}
+    done
+}
+
+sysroot_facts() { # NAME
+    _path=$sysroot
+    if [ "$1" != / ]; then
+        _path=$state/$1
+        [ -e "$_path/ostree/repo/config" ] || return 0
+    fi
+    case $_help in
+    *--json*) part "status-json $1" admin "$_path" status --json ;;
+    *) part "status $1" status "$_path" ;;
+    esac
+    brief "stateroots $1" sysroot_stateroots "$_path/ostree/deploy"
+    brief "refs $1" sysroot_refs "$_path/ostree/repo/refs"
+    looked_up "$1" "$free"
+    [ -z "$found" ] || value "free $1" "$found"
+    [ "$1" != / ] || sysroot_of_host
+}
+
+sysroot_of_host() {
+    part "remotes /" sysroot_remotes
+    part "fallback /" sysroot_fallback
+    ! have rpm-ostree || sysroot_layers
+}
+
+sysroot_stateroots() { # DIRECTORY
+    cd "$1" || return
+    for _entry in *; do
+        [ ! -d "$_entry" ] || printf '%s\n' "$_entry"
+    done
+}
+
+# refs/heads and refs/remotes hold a file a ref: one process instead of a rev-parse for each of them.
+sysroot_refs() { # DIRECTORY
+    cd "$1" || return
+    grep -RH . heads remotes
+    [ $? -le 1 ] # 1: no line matched, there is no ref
+}
+
+# One file at a time: the last line of one may lack its newline.
+sysroot_remotes() {
+    for _file in "$sysroot/ostree/repo/config" "$etc"/ostree/remotes.d/*.conf; do
+        [ ! -f "$_file" ] || sed -n '/^\[remote "/p; s/^url *= */url=/p' "$_file"
+        echo
+    done | sed '/^$/d'
+}
+
+# What boots another deployment when one does not come up: it takes the second entry, whosever it is.
+sysroot_fallback() {
+    have systemctl && timeout 20 systemctl is-enabled --quiet greenboot-healthcheck.service 2>/dev/null &&
+        echo greenboot
+    for _file in "$boot"/grub2/grubenv "$boot"/grub/grubenv "$boot"/efi/EFI/*/grubenv; do
+        ! grep -qs '^boot_counter=' "$_file" || echo "boot_counter (in $_file)"
+    done
+}
+
+# Its daemon may not answer: it is asked once. The text is what the oldest ones have.
+sysroot_layers() {
+    case $(timeout 20 rpm-ostree status --help 2>&1) in
+    *--json*) part "rpm-ostree-json /" timeout 20 rpm-ostree status --json ;;
+    *) part "rpm-ostree /" timeout 20 rpm-ostree status ;;
+    esac
+}
+
+# Without a process: a host may be asked for many.
+sysroot_commit() { # CHECKSUM
+    _repo=$sysroot/ostree/repo
+    _rest=${1#??}
+    if [ ! -e "$_repo/objects/${1%"$_rest"}/$_rest.commit" ]; then
+        value "commit $1" absent
+    elif [ -e "$_repo/state/$1.commitpartial" ]; then
+        value "commit $1" partial
+    else
+        value "commit $1" present
+    fi
+}
+
+sysroot_path() { # PATH
+    if [ -e "$1" ]; then
+        value "path $(encoded "$1")" "$(readlink -ne -- "$1" | base64 -w 0)"
+    else
+        value "path $(encoded "$1")" absent
+    fi
+}

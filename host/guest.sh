@@ -1,0 +1,205 @@
+# shellcheck shell=sh
+# A guest's sysroot, what it boots, and its definition.
+
+# stateroot NAME KIND: whole or not at all, with the /var that `ostree admin os-init` gives it.
+stateroot() {
+    open_sysroot
+    remove_left "$1"
+    _target=$(root_of "$2" "$1")/ostree/deploy/$1
+    if [ "$2" = private ]; then
+        [ ! -e "$state/$1/ostree/repo/config" ] || [ ! -d "$_target/var" ] || return 0
+        result=changed
+        make_sysroot "$1"
+        mkdir -p "$_target/var" # of a move that was killed on its way out of it
+    else
+        [ ! -L "$state/$1/stateroot" ] || [ ! -d "$_target/var" ] || return 0
+        result=changed
+        make_stateroot "$1"
+        [ ! -e "$_target/var" ] || return 0
+        rmdir "$_target"
+        admin "$sysroot" os-init "$1"
+        chmod 0700 "$_target"
+    fi
+}
+
+# pull NAME KIND REMOTE COMMIT-OR-REF: into the repository of the guest's sysroot; where REMOTE is given, first from there
+# into the host's.
+pull() {
+    name=$1 kind=$2 remote=$3 wanted=$4
+    open_sysroot
+    repo=$sysroot/ostree/repo
+    if [ -n "$remote" ] && ! { is_commit "$wanted" && has_commit "$repo" "$wanted"; }; then
+        result=changed
+        ostree pull --repo="$repo" "$remote" "$wanted"
+    fi
+    [ "$kind" = private ] || return 0
+    is_commit "$wanted" || [ -z "$remote" ] || wanted=$remote:$wanted
+    commit=$(resolved "$wanted")
+    ! has_commit "$state/$name/ostree/repo" "$commit" || return 0
+    result=changed
+    ostree pull-local --repo="$state/$name/ostree/repo" "$repo" "$commit"
+}
+
+# deploy NAME KIND SOURCE: unless there is a deployment of it; a second one of a commit is no repair.
+deploy() {
+    name=$1 kind=$2
+    open_sysroot
+    commit=$(resolved "$3")
+    root=$(root_of "$kind" "$name")
+    found=$(deployed "$root" "$name" "$commit")
+    if [ -z "$found" ]; then
+        result=changed
+        mkdir -p "$root/ostree/deploy/$name/var" # without one, of a run that was killed, ostree deploys nothing
+        deploy_commit "$kind" "$name" "$commit"
+        found=$(deployed "$root" "$name" "$commit")
+    fi
+    entries=$(entries "$root")
+    [ -L "$state/$name/current" ] || [ "$(printf '%s\n' "$entries" | of "$name" | wc -l)" != 1 ] ||
+        own_identity "$root/ostree/deploy/$name/deploy/$found/etc"
+}
+
+# own_identity ETC: of a guest's first deployment, which was not booted yet, so that this /etc is the commit's. What a
+# commit has baked in would be shared by all guests made of it; systemd takes it before what nspawn says. Later
+# deployments get the guest's own, merged by ostree.
+own_identity() {
+    if [ -s "$1/machine-id" ] && grep -qxE '[0-9a-f]{32}' "$1/machine-id"; then
+        result=changed
+        # Not `uninitialized` but empty: that would be a first boot, which enables every unit (machine-id(5)).
+        install_file 444 "$1/machine-id" </dev/null
+    fi
+    ! exists "$1/hostname" || {
+        result=changed
+        rm -f "$1/hostname"
+    }
+}
+
+# current NAME KIND SOURCE: the guest boots that from now on; with the source `guest` what ostree lists first.
+current() {
+    name=$1 kind=$2 commit=''
+    open_sysroot
+    [ "$3" = guest ] || commit=$(resolved "$3")
+    root=$(root_of "$kind" "$name")
+    found=$(deployed "$root" "$name" "$commit")
+    [ -d "$root/ostree/deploy/$name/deploy/${found:-none}" ] ||
+        die "it has no deployment of ${commit:-its own} in $root" "Run again."
+    choose "$name" "$kind" "$found"
+}
+
+# choose NAME KIND DEPLOYMENT: links `current` to it. A private sysroot lies beside the link.
+choose() {
+    case $2 in
+    private) _target=ostree/deploy/$1/deploy/$3 ;;
+    shared) _target=$sysroot/ostree/deploy/$1/deploy/$3 ;;
+    esac
+    [ "$(readlink "$state/$1/current")" != "$_target" ] || return 0
+    result=changed
+    link "$_target" "$state/$1/current"
+}
+
+# definition NAME RELOAD BYTES: writes the files that were sent, lines `MODE PATH BASE64`, and removes `- PATH`.
+definition() {
+    name=$1
+    sent=$(received "$3")
+    definition_directories "$name"
+    remove_left "$name"
+    install_files "$sent"
+    [ "$2" != reload ] || reload "systemd-nspawn@$name.service"
+}
+
+# definition_directories NAME: without what a run that was killed has left, secrets among it.
+definition_directories() {
+    own_directory "$1"
+    _credentials=$state/$1/credentials
+    [ -d "$_credentials" ] || mkdir -m 0700 "$_credentials"
+    chown 0:0 "$_credentials"
+    chmod 0700 "$_credentials"
+    rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.refused.new "$state/$1"/.stateroot.new \
+        "$etc/systemd/system/systemd-nspawn@$1.service.d"/.*.new
+}
+
+# install_files LINES: what is like that already is left alone.
+install_files() {
+    while read -r mode path content; do
+        case $mode in
+        '') ;;
+        -)
+            ! exists "$path" || result=changed
+            rm -f "$path"
+            ;;
+        *)
+            has_file "$mode" "$path" "$content" || {
+                result=changed
+                refuse_foreign "$path"
+                printf '%s' "$content" | base64 -d | install_file "$mode" "$path"
+            }
+            ;;
+        esac
+    done <<EOF
+$1
+EOF
+}
+
+# refuse_foreign PATH: what is in its place must be ours. Makes the directory of a file in /etc.
+refuse_foreign() {
+    case $1 in "$etc"/*) ;; *) return 0 ;; esac
+    # shellcheck disable=SC2174 # all above it is there
+    mkdir -p -m 0755 "${1%/*}"
+    ! exists "$1" || is_ours "$1" ||
+        die "$1 is not ours" "Move it away, or give the guest another name."
+}
+
+# reload UNIT: where systemd has not read what is there.
+reload() {
+    if [ "$result" = changed ] || [ "$(systemctl show --value -p NeedDaemonReload "$1")" != no ]; then
+        result=changed
+        systemctl daemon-reload
+    fi
+}
+
+# adopt NAME DEPLOYMENT PATH...: what somebody else defined of the guest is moved aside. With DEPLOYMENT its stateroot in
+# the host's sysroot is ours from now on, and it boots that. What shows that it is not ours goes last.
+adopt() {
+    name=$1 deployment=$2
+    shift 2
+    open_sysroot
+    if [ -n "$deployment" ]; then
+        root=$sysroot/ostree/deploy/$name
+        [ -d "$root/deploy/$deployment" ] || die "there is no $root/deploy/$deployment any more" "Run again."
+        chmod 0700 "$root"
+        claim "$name"
+        choose "$name" shared "$deployment"
+    fi
+    for path; do
+        exists "$path" || continue
+        aside=$path.before-pyinfra-nspawn
+        ! exists "$aside" || die "$aside exists already" "Move it away, then run again."
+        result=changed
+        mv -T "$path" "$aside"
+    done
+    reload "systemd-nspawn@$name.service"
+}
+
+# remove NAME PURGE: the guest's unit, files and deployments, in whatever sysroot; with `purge` its /var too. What
+# shows that there is something left to remove goes last.
+remove() {
+    name=$1 purge=$2 unit=systemd-nspawn@$1.service result=changed
+    open_sysroot
+    own=$state/$name
+    ! is_tried "$name" || abandon "$name"
+    systemctl disable --now "$unit"
+    for path in "$etc/systemd/nspawn/$name.nspawn" "$etc/systemd/system/$unit.d"/*.conf; do
+        ! is_ours "$path" || rm "$path"
+    done
+    rmdir "$etc/systemd/system/$unit.d" 2>/dev/null || :
+    systemctl daemon-reload
+    systemctl reset-failed "$unit" 2>/dev/null || :
+    rm -rf --one-file-system "$run/pyinfra-nspawn/mounts/$name"
+
+    if [ -L "$own/stateroot" ]; then
+        undeploy shared "$name"
+        [ "$purge" != purge ] || rm -rf --one-file-system "$sysroot/ostree/deploy/$name"
+    fi
+    [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
+    rm -rf "$own/credentials" "$own/refused" "$own/unwritten" "$own/current"
+    [ "$purge" != purge ] || rm -rf --one-file-system "$own"
+}

@@ -1,0 +1,17 @@
+# shellcheck shell=sh
+# One change of a host at a time: a killed controller's command lives on, and what it did is looked at again only
+# once it has ended. Its children inherit the lock.
+
+lock() {
+    exec 9>"$run/pyinfra-nspawn.lock"
+    lock_again
+}
+
+lock_again() {
+    flock -w 900 9 ||
+        die "another run has held $run/pyinfra-nspawn.lock for 15 minutes" "End it, then run again."
+}
+
+unlock() {
+    flock -u 9
+}

@@ -1,0 +1,38 @@
+# shellcheck shell=sh
+# The host itself.
+
+INOTIFY_INSTANCES=/proc/sys/fs/inotify/max_user_instances
+
+machines_target() {
+    [ "$(systemctl is-enabled machines.target)" != enabled ] || return 0
+    result=changed
+    systemctl enable machines.target
+}
+
+# sysctl_file - FILE INSTANCES BYTES: the file that was sent for the next boot, the value for now.
+sysctl_file() {
+    sent=$(received "$4")
+    content=$(printf '%s\n' "$sent" | base64 -w 0)
+    # shellcheck disable=SC2174 # all above it is there
+    mkdir -p -m 0755 "${2%/*}"
+    install_files "644 $2 $content"
+    [ "$(cat "$INOTIFY_INSTANCES")" -ge "$3" ] || {
+        result=changed
+        echo "$3" >"$INOTIFY_INSTANCES"
+    }
+}
+
+# selinux - MODE: now, and in the configuration for the next boot.
+selinux() {
+    config=$etc/selinux/config
+    ! { [ "$(getenforce | tr '[:upper:]' '[:lower:]')" = "$2" ] && grep -qx "SELINUX=$2" "$config"; } || return 0
+    result=changed
+    setenforce "$2"
+    content=$(sed "s/^SELINUX=.*/SELINUX=$2/" "$config")
+    printf '%s\n' "$content" | install_file 644 "$config"
+}
+
+layer() {
+    rpm-ostree install --idempotent systemd-container
+    die "systemd-container is layered but not booted" "Reboot the host, then run again."
+}

@@ -1,0 +1,174 @@
+# shellcheck shell=sh
+# The dispatcher. The controller appends one line to the program, `main WORD...`.
+
+# main [--ask SECONDS] [--roots DIRECTORY] facts|change|await|trial WORD...
+# --ask (how long a guest may take to answer) and --roots are for tests. The latter is no variable of the environment: a stray one must not redirect what root removes.
+main() {
+    state=/var/lib/pyinfra-nspawn sysroot=/sysroot etc=/etc run=/run boot=/boot roots='' ask_seconds=10
+    if [ "$1" = --ask ]; then
+        ask_seconds=$2
+        shift 2
+    fi
+    if [ "$1" = --roots ]; then
+        roots=$2
+        state=$2/state sysroot=$2/sysroot etc=$2/etc run=$2/run boot=$2/boot
+        shift 2
+    fi
+    # The parsers know these words. Some logins and `sudo` leave the sbin directories out.
+    export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER='' PATH="$PATH:/usr/sbin:/sbin"
+    unset OSTREE_SYSROOT OSTREE_REPO
+    umask 022
+    set -u
+    exec 3>&1 4<&0 7>&2 </dev/null
+    mode=$1 verb=$1 guest=-
+    shift
+    case $mode in
+    facts) facts "$@" ;;
+    change) change "$@" ;;
+    await) await_all "$@" ;;
+    trial) trial "$@" ;;
+    *) die "the program knows no $mode" "Use one version of pyinfra-nspawn." ;;
+    esac
+}
+
+# count WORD...: how many there are before the first `--`.
+count() {
+    _count=0
+    for _word; do
+        [ "$_word" != -- ] || break
+        _count=$((_count + 1))
+    done
+    echo "$_count"
+}
+
+# only COUNT FUNCTION WORD...: calls FUNCTION with the first COUNT of the words.
+only() {
+    _count=$1 _call=$2
+    shift 2
+    _all=$#
+    for _word; do
+        [ "$_count" != 0 ] || break
+        _count=$((_count - 1))
+        set -- "$@" "$_word"
+    done
+    shift "$_all"
+    "$_call" "$@"
+}
+
+# facts PART [ARGUMENT...] [-- PART [ARGUMENT...]]...: exits 0 whatever it finds.
+facts() {
+    while [ $# != 0 ]; do
+        _count=$(count "$@")
+        (only "$_count" fact "$@")
+        [ "$_count" -lt $# ] || break
+        shift $((_count + 1))
+    done
+    echo ":: done"
+}
+
+fact() { # PART [ARGUMENT...]
+    _part=$1
+    shift
+    case $_part in
+    host) facts_host ;;
+    sysroots) facts_sysroots "$@" ;;
+    sysroot) sysroots_of "$@" ;;
+    guests) facts_guests "$@" ;;
+    guest) guests_of "$@" ;;
+    *) part "$_part" unknown_part ;;
+    esac
+}
+
+unknown_part() {
+    echo "the program knows no such part" >&2
+    return 1
+}
+
+# change SCOPE... -- STEP... [-- STEP...]...: the steps in order, under the lock; none after one that fails. However it
+# ends, it answers with the facts of the scopes: host, sysroot, guest:NAME.
+change() {
+    _count=$(count "$@")
+    scope=$(only "$_count" echo "$@")
+    output=
+    set -e
+    trap 'answer $?' EXIT
+    verb=lock
+    lock
+    refuse_newer_state
+    while [ "$_count" -lt $# ]; do
+        shift $((_count + 1))
+        _count=$(count "$@")
+        verb=$1 guest=${2:--}
+        # A plain command: within `if` or `||` a verb would go on after what fails in it.
+        output=$(only "$_count" step "$@" 2>&1)
+    done
+}
+
+refuse_newer_state() {
+    [ "$(state_version)" -le "$STATE_VERSION" ] ||
+        die "this host was set up by a newer pyinfra-nspawn" "Use that version, or a later one."
+}
+
+# step VERB NAME [ARGUMENT...]: does it and says whether it changed anything.
+step() {
+    set -eu
+    result=nothing
+    shift
+    case $verb in
+    adopt) adopt "$@" ;;
+    current) current "$@" ;;
+    definition) definition "$@" ;;
+    deploy) deploy "$@" ;;
+    layer) layer ;;
+    machines-target) machines_target ;;
+    move) move "$@" ;;
+    pull) pull "$@" ;;
+    recover) recover "$@" ;;
+    remove) remove "$@" ;;
+    restart) restart "$@" ;;
+    selinux) selinux "$@" ;;
+    stateroot) stateroot "$@" ;;
+    sysctl) sysctl_file "$@" ;;
+    try) try "$@" ;;
+    unit) unit "$@" ;;
+    *) die "the program knows no $verb" "Use one version of pyinfra-nspawn." ;;
+    esac
+    value "step $verb $guest" "$result" >&3
+}
+
+# answer CODE: the end of a change. What a step printed before it failed is its trouble, unless it said so itself.
+answer() {
+    trap - EXIT
+    set +e
+    if [ "$1" != 0 ] && [ "$1" != "$REPORTED" ]; then
+        _problem=$(printf '%s\n' "$output" | sed '/^$/d' | tail -n 1)
+        # Ended by a signal: what it printed last is not why.
+        [ "$1" -lt 128 ] || _problem=
+        : "${_problem:=step $verb was cut off (exit code $1)}"
+        trouble "$_problem" "$(hint)"
+    fi
+    _guests=
+    for _scope in $scope; do
+        case $_scope in guest:*) _guests="$_guests ${_scope#guest:}" ;; esac
+    done
+    case " $scope " in *" host "*) (fact host) ;; esac
+    # shellcheck disable=SC2086 # names have no spaces
+    case " $scope " in
+    *" sysroot "*) (fact sysroot / $_guests) ;;
+    *) [ -z "$_guests" ] || (fact sysroot $_guests) ;;
+    esac
+    # shellcheck disable=SC2086
+    [ -z "$_guests" ] || (fact guest $_guests)
+    echo ":: done"
+    [ "$1" = 0 ] || exit 1
+}
+
+# A command that fails on a full disk does not say what to do about it.
+hint() {
+    _used=$(df -P "$state" 2>/dev/null | sed -n '$s/.* \([0-9]*\)% .*/\1/p')
+    if [ "${_used:-0}" -ge 95 ]; then
+        echo "The file system of $state is full ($_used% used): free some of it, then run again."
+    else
+        echo "Fix this on the host, then run again."
+    fi
+}

@@ -1,2 +1,0 @@
-# shellcheck shell=sh
-systemctl enable machines.target
