@@ -1,18 +1,16 @@
-"""What all facts share: records, `Unreadable`, and the parts of which a fact's answer consists.
+"""Share what all facts need: records, `Unreadable`, and the parts of which an answer consists.
 
-A fact's command is a POSIX sh script that always exits 0 and prints parts: a header, the output of one
-command with a mark before each line (so that no output can pass for a header), and the exit code.
-The last part is `done`; without it the answer is not whole, and whatever it seems to say is unknown.
+The program on the host (`host/`) answers in ASCII: parts with a header, whose content is base64 unless it
+is known to be ASCII, and `:: done` at the end. Without that line the answer is incomplete, and whatever it
+seems to say is unknown.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
-
-from pyinfra.api.command import QuoteString, StringCommand
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,95 +29,133 @@ class Record:
 
 @dataclass(frozen=True)
 class Unreadable(Record):
-    """It could not be told. Never to be taken for "there is none".
+    """The state could not be determined. Never treat it as absent.
 
-    + reason: what stood in the way, to be shown to the administrator
+    + reason: what stood in the way, in one line
     """
 
     reason: str
 
 
 class GarbledError(ValueError):
-    """A fact's answer has not the form that its script prints."""
+    """An answer is not what the program on the host prints."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a fact's answer.
+    """One part of an answer.
 
     + words: of its header
-    + output: what the command printed, to the letter
-    + code: the command's exit code
+    + output: what a command printed on stdout, or a value that the program knew
+    + code: the command's exit code; 0 for a value
+    + errors: what it printed on stderr
     """
 
     words: tuple[str, ...]
-    output: str
-    code: int
+    output: bytes = b""
+    code: int = 0
+    errors: bytes = b""
 
     @property
     def text(self) -> str:
-        """The output without the newline at its end."""
-        return self.output.removesuffix("\n")
+        """The output as text, without the newline at its end; bytes that are not UTF-8 are replaced."""
+        return self.output.decode(errors="replace").removesuffix("\n")
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines of the output."""
-        return tuple(self.output.splitlines())
+        """The lines of the output, split at newlines alone."""
+        return tuple(self.text.split("\n")) if self.output else ()
+
+    @property
+    def complaint(self) -> str:
+        """What the command said of its failure, in one printable line."""
+        if self.code in _TIMED_OUT:  # what it printed until then says nothing of why
+            return one_line(f"timed out {self.errors.decode(errors='replace')}")
+        said = self.errors or self.output
+        return one_line(said.decode(errors="replace")) or f"exit code {self.code}"
 
 
-def parse_parts(output: Iterable[str]) -> list[Part]:
-    """Split a script's output into its parts, without the closing `done`.
+_TIMED_OUT = (124, 137)
+"""The exit codes of timeout(1): it ended the command, or had to kill it."""
 
-    Raises `GarbledError` when a line has no mark or the answer is not whole.
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Return text as one printable line: a control sequence of a guest must not reach a terminal."""
+    words = " ".join(text.split())
+    return "".join(character if character.isprintable() else "?" for character in words)[:limit]
+
+
+def parse_answer(output: Iterable[str]) -> list[Part]:
+    """Split an answer into its parts, without the closing `done`.
+
+    Raises `GarbledError` when the answer is incomplete or holds a line that is not the program's.
     """
-    parts: list[Part] = []
-    words: tuple[str, ...] | None = None
-    lines: list[str] = []
-    whole = False
-    for line in output:
-        if line == ":: done":
-            whole = True
-        elif line.startswith(":: ") and words is None:
-            words, lines = tuple(line[3:].split(" ")), []
-        elif line.startswith("|") and words is not None:
-            lines.append(line[1:])
-        elif line.startswith(":= ") and words is not None and line[3:].isdigit():
-            parts.append(Part(words, "\n".join(lines), int(line[3:])))
-            words = None
-        else:
-            raise GarbledError(f"unexpected output: {line[:120]!r}")
-    if not whole:
+    lines = [line for raw in output if (line := raw.rstrip("\r"))]  # so a terminal (`_get_pty`) ends them
+    strange = next((line for line in lines if not line.startswith((":: ", *_READERS))), None)
+    if strange is not None:
+        raise GarbledError(f"unexpected output: {strange[:120]!r}")
+    # Before anything is decoded: the last line of what broke off may be half a word.
+    if not lines or lines.pop() != ":: done":
         raise GarbledError("the answer broke off")
+    parts: list[Part] = []
+    for line in lines:
+        if line.startswith(":: "):
+            parts.append(Part(tuple(line[3:].split(" "))))
+        elif parts:
+            parts[-1] = _READERS[line[0]](parts[-1], line[1:])
+        else:
+            raise GarbledError(f"output without a header: {line[:120]!r}")
     return parts
+
+
+def decoded(text: str) -> bytes:
+    """Return what base64 stands for. Raises `GarbledError` for anything else."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # of binascii, or for what is not even ASCII
+        raise GarbledError(f"no base64: {text[:40]!r}") from None
+
+
+def decoded_name(word: str) -> str:
+    """Return a path or name that a header holds in base64."""
+    return decoded(word).decode(errors="surrogateescape")
+
+
+def _value(part: Part, line: str) -> Part:
+    return dataclasses.replace(part, output=line.encode())
+
+
+def _captured(part: Part, line: str) -> Part:
+    """Read a command's output with its exit code on a line of its own at the end.
+
+    Without one the output was cut at the program's limit, and what it says is not known.
+    """
+    output, newline, code = decoded(line).rpartition(b"\n")
+    # The last line of what was cut may be anything, a number of 60,000 digits too.
+    if not newline or not code.isdigit() or len(code) > _CODE_DIGITS:
+        return dataclasses.replace(part, code=-1, errors=b"too much output")
+    return dataclasses.replace(part, output=output, code=int(code))
+
+
+_CODE_DIGITS = 3
+
+
+def _complained(part: Part, line: str) -> Part:
+    """Read a command's stderr; of a part that was cut, that counts more than any complaint."""
+    return part if part.errors else dataclasses.replace(part, errors=decoded(line))
+
+
+_READERS = {"|": _value, "+": _captured, "!": _complained}
 
 
 def refuse_failed(parts: Iterable[Part]) -> None:
     """Raise `GarbledError`, in the words of the command, when the command of a part failed."""
     for part in parts:
         if part.code != 0:
-            raise GarbledError(f"{part.words[0]}: {' '.join(part.lines) or f'exit code {part.code}'}")
+            raise GarbledError(f"{part.words[0]}: {part.complaint}")
 
 
 def not_understood(error: Exception) -> Unreadable:
-    """Return an answer that is whole, or not, and says something else than its parser knows."""
+    """Return an answer that is complete, or not, and says something else than its parser knows."""
     reason = str(error) if isinstance(error, GarbledError) else f"unexpected answer, {error!r}"
-    return Unreadable(reason.replace("\n", " "))
-
-
-@runtime_checkable
-class OfGuests(Protocol[T]):
-    """A fact about all guests of a host that can be read of one guest alone, by its argument `only`.
-
-    With many guests a run would otherwise read every one of them again after each change of one.
-    """
-
-    @staticmethod
-    def merged(before: T, now: T, only: str) -> T:
-        """Return the answer `before`, with what the answer `now` says of the guest `only`."""
-
-
-def fact_script(name: str, *arguments: str) -> StringCommand:
-    """Return the command that runs `scripts/NAME.sh` on the host, in its /bin/sh."""
-    folder = files("pyinfra_nspawn.facts") / "scripts"
-    text = "\n".join((folder / part).read_text() for part in ("parts.sh", f"{name}.sh"))
-    return StringCommand("sh", "-c", QuoteString(text), *map(QuoteString, (name, *arguments)))
+    return Unreadable(one_line(reason))

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import (
-    Part,
     Record,
     Unreadable,
-    fact_script,
     not_understood,
-    parse_parts,
+    parse_answer,
     refuse_failed,
 )
+from pyinfra_nspawn.facts.program import command_line
 
 if TYPE_CHECKING:
-    from pyinfra.api.command import StringCommand
+    from collections.abc import Iterable
+
+    from pyinfra_nspawn.facts.base import Part
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Host(Record):
     + selinux: `enforcing`, `permissive` or `disabled`, as it is now
     + selinux_configured: the same, as /etc/selinux/config has it for the next boot; None without one
     + machines_target: machines.target's UnitFileState; empty where there is no such unit
+    + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
+      versions
     """
 
     root: bool
@@ -60,6 +63,7 @@ class Host(Record):
     selinux: str
     selinux_configured: str | None
     machines_target: str
+    state_version: int = 0
 
     @property
     def kernel_version(self) -> tuple[int, int]:
@@ -68,17 +72,16 @@ class Host(Record):
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def parse_host(output: list[str]) -> Host | Unreadable:
-    """Read the answer of `scripts/host.sh`."""
+def parse_host(parts: Iterable[Part]) -> Host | Unreadable:
+    """Return the host that the parts of an answer describe."""
     try:
-        parts = {part.words[0]: part for part in parse_parts(output)}
-        return _host(parts)
+        return _host({part.words[0]: part for part in parts})
     except (ValueError, KeyError, IndexError) as error:
         return not_understood(error)
 
 
 def _host(parts: dict[str, Part]) -> Host:
-    refuse_failed(parts.values())
+    refuse_failed(parts[name] for name in HOST_PARTS if name in parts)
     file_system, free = parts["state-file-system"].lines
     return Host(
         root=parts["user"].text == "0",
@@ -90,13 +93,14 @@ def _host(parts: dict[str, Part]) -> Host:
         cgroup_version=2 if parts["cgroup"].text == "cgroup2fs" else 1,
         sysroot_read_only="ro" in parts["sysroot-options"].text.split(","),
         state_file_system=file_system,
-        free_bytes=int(free.split()[3]) * 1024,
+        free_bytes=int(free.split()[-3]) * 1024,  # from the end: a source may hold spaces
         max_user_namespaces=int(parts["user-namespaces"].text),
         inotify_instances=int(parts["inotify-instances"].text),
-        sysctl_file=parts["sysctl-file"].output if "sysctl-file" in parts else None,
+        sysctl_file=parts["sysctl-file"].output.decode() if "sysctl-file" in parts else None,
         selinux=_selinux(parts.get("selinux-enforce")),
         selinux_configured=_word(parts.get("selinux-config"), r"(\S+)") or None,
         machines_target=_word(parts.get("machines-target"), r"(?m)^UnitFileState=(\S*)$"),
+        state_version=_number(parts.get("state-version"), r"(\d+)"),
     )
 
 
@@ -115,15 +119,44 @@ def _selinux(enforce: Part | None) -> str:
     return "enforcing" if enforce.text == "1" else "permissive"
 
 
-class HostFacts(FactBase[Host | Unreadable]):
-    """What the host is: OSTree, versions, commands, cgroup, SELinux, /sysroot, free space, limits.
+HOST_PARTS = frozenset(
+    {
+        "user",
+        "ostree-booted",
+        "kernel",
+        "commands",
+        "systemd",
+        "ostree",
+        "cgroup",
+        "sysroot-options",
+        "state-file-system",
+        "user-namespaces",
+        "inotify-instances",
+        "sysctl-file",
+        "selinux-enforce",
+        "selinux-config",
+        "machines-target",
+        "state-version",
+    }
+)
+"""The headers of the parts that describe the host."""
 
-    Returns `Host`, or `Unreadable` when it could not be told.
+
+class HostFacts(FactBase[Host | Unreadable]):
+    """Read what the host is: OSTree, versions, commands, cgroup, SELinux, /sysroot, free space, limits.
+
+    Returns `Host`, or `Unreadable` when it could not be determined.
+
+    **Example:**
+
+    .. code:: shell
+
+        pyinfra inventories/mine.py fact pyinfra_nspawn.facts.host.HostFacts
     """
 
-    def command(self) -> StringCommand:
-        """Return the script; it exits 0 whatever it finds."""
-        return fact_script("host")
+    def command(self) -> str:
+        """Return the command; it exits 0 whatever it finds."""
+        return command_line("facts", "host")
 
     @staticmethod
     def default() -> Unreadable:
@@ -132,4 +165,7 @@ class HostFacts(FactBase[Host | Unreadable]):
 
     def process(self, output: list[str]) -> Host | Unreadable:
         """Parse the answer."""
-        return parse_host(output)
+        try:
+            return parse_host(parse_answer(output))
+        except ValueError as error:
+            return not_understood(error)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import (
-    Part,
+    GarbledError,
     Record,
     Unreadable,
-    fact_script,
+    decoded_name,
     not_understood,
-    parse_parts,
+    one_line,
+    parse_answer,
     refuse_failed,
 )
+from pyinfra_nspawn.facts.program import command_line
 
 if TYPE_CHECKING:
-    from pyinfra.api.command import StringCommand
+    from collections.abc import Iterable
+
+    from pyinfra_nspawn.facts.base import Part
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Unit(Record):
     + definition: digest of the definition that the running guest was started with; None when it does
       not run or was not started by ours
     + started_monotonic_us: when its main process started, in microseconds since the host's boot
+    + restarts: how often systemd has restarted it by itself
+    + exec_start: the arguments of its command as systemd will run it; empty when it has none
+    + device_allow: what its device list allows, sorted
+    + memory_max, cpu_quota_us, tasks_max: limits in force, as systemd prints them
     """
 
     load_state: str
@@ -43,6 +51,11 @@ class Unit(Record):
     started_monotonic_us: int = 0
     restarts: int = 0
     definition: str | None = None
+    exec_start: str = ""
+    device_allow: tuple[str, ...] = ()
+    memory_max: str = ""
+    cpu_quota_us: str = ""
+    tasks_max: str = ""
 
     @property
     def enabled(self) -> bool:
@@ -61,26 +74,27 @@ class Machine(Record):
 
     + unit: the unit that runs it
     + leader: process id of the guest's PID 1 on the host
-    + os, version: from the guest's os-release
-    + addresses: of the guest's interfaces
-    + system_state: what `systemctl is-system-running` says in the guest; empty when it does not answer
-    + failed_units: those of a `degraded` guest
+    + system_state: what the guest's systemd says of itself; empty when it does not answer
+    + failed_units, restarting_units: those of the guest
+    + complaint: why the guest's systemd could not be asked; empty when it could
     + deployment: directory name of the deployment it was started from; None when it cannot be seen
     """
 
     unit: str = ""
     leader: int = 0
-    os: str = ""
-    version: str = ""
-    addresses: tuple[str, ...] = ()
     system_state: str = ""
     failed_units: tuple[str, ...] = ()
+    restarting_units: tuple[str, ...] = ()
+    complaint: str = ""
     deployment: str | None = None
 
 
 @dataclass(frozen=True)
 class FileSeen(Record):
-    """A file of a guest's definition: content (of a credential: its sha256), mode, owner."""
+    """A file of a guest's definition: content (of a credential: its sha256), mode, owner.
+
+    Bytes that are not UTF-8 are shown as replacement characters, so that such a file equals none of ours.
+    """
 
     content: str
     mode: str
@@ -89,14 +103,20 @@ class FileSeen(Record):
 
 @dataclass(frozen=True)
 class GuestSeen(Record):
-    """A guest as a host has it; every field is empty for a guest that is not there.
+    """A guest as a host has it; every field is empty for a guest that does not exist.
 
     + directory: mode and owner of its directory below /var/lib/pyinfra-nspawn; None without one
     + current: where its `current` points
     + stateroot: where its `stateroot` points, which says that the stateroot of that name in the host's own
       sysroot is ours; None without one
     + files: its .nspawn file and every drop-in of its unit in /etc/systemd/system, by path
+    + dropins: contents of the drop-ins that systemd merges into the unit from elsewhere, by path: those of
+      the template, and of all services
     + credentials: by name; the content is the sha256
+    + image: a tree or image of that name in /var/lib/machines; None without one
+    + unwritten: whether a file that it was given was not there after its last start
+    + refused: digest of the definition that did not come up when it was tried last; None without one
+    + trial: `running` while a changed definition is tried, `interrupted` when that was cut off; None else
     """
 
     unit: Unit | None = None
@@ -105,7 +125,12 @@ class GuestSeen(Record):
     current: str | None = None
     stateroot: str | None = None
     files: dict[str, FileSeen] = field(default_factory=dict)
+    dropins: dict[str, str] = field(default_factory=dict)
     credentials: dict[str, FileSeen] = field(default_factory=dict)
+    image: str | None = None
+    unwritten: bool = False
+    refused: str | None = None
+    trial: str | None = None
 
     @property
     def current_deployment(self) -> str | None:
@@ -113,64 +138,128 @@ class GuestSeen(Record):
         return self.current.rsplit("/", 1)[-1] if self.current else None
 
 
-# Parts that are about the whole host: without them nothing can be said of any guest.
-_ALL_OR_NOTHING = ("host", "units", "machines")
+Seen = dict[str, "GuestSeen | Unreadable"]
+"""The guests of a host by name; a name that it does not hold is not on the host."""
+
+_OF_GUESTS = frozenset(
+    {
+        "guest",
+        "directory",
+        "current",
+        "stateroot",
+        "file",
+        "dropin",
+        "credential",
+        "image",
+        "unwritten",
+        "refused",
+        "trial",
+        "definition",
+        "etc",
+        "system",
+        "units-of",
+    }
+)
 
 
-def parse_guests(output: list[str]) -> dict[str, GuestSeen] | Unreadable:
-    """Read the answer of `scripts/guests.sh`."""
+def parse_guests(parts: Iterable[Part]) -> Seen | Unreadable:
+    """Return the guests that the parts of an answer describe.
+
+    What is said of one guest is read by itself: an unreadable one spoils no other.
+    """
+    by_name: dict[str, list[Part]] = {}
+    of_host: dict[str, Part] = {}
     try:
-        parts = parse_parts(output)
-        refuse_failed(part for part in parts if part.words[0] in _ALL_OR_NOTHING)
-        units = _units(next(part for part in parts if part.words[0] == "units"))
-        by_name: dict[str, list[Part]] = {name: [] for name in units}
         for part in parts:
-            if part.words[0] not in ("units", "machines"):
-                by_name[part.words[1]].append(part)
-        listed = _listed(parts)
-        return {name: _guest(units[name], listed.get(name, {}), by_name[name]) for name in units}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            if part.words[0] in _OF_GUESTS:
+                by_name.setdefault(part.words[1], []).append(part)
+            else:
+                of_host[part.words[0]] = part
+        refuse_failed(of_host[name] for name in ("root", "units") if name in of_host)
+        units = _blocks(of_host["units"], "Id")
+        machines = _blocks(of_host["machines"], "Name") if "machines" in of_host else {}
+    except (ValueError, KeyError, IndexError) as error:
+        return not_understood(error)
+    return {name: _readable(name, units, machines.get(name, {}), own) for name, own in by_name.items()}
+
+
+def _blocks(part: Part, key: str) -> dict[str, dict[str, str]]:
+    """Read blocks of `KEY=VALUE` lines, each by what `key` says in it."""
+    found = {}
+    for block in part.text.split("\n\n"):
+        shown: dict[str, str] = {}
+        for line in block.split("\n"):
+            name, equals, value = line.partition("=")
+            # DeviceAllow has a line for each device.
+            shown[name] = f"{shown[name]}\n{value}" if name in shown else value if equals else ""
+        if key in shown:
+            found[shown[key]] = shown
+    return found
+
+
+def _readable(
+    name: str, units: dict[str, dict[str, str]], machine: dict[str, str], parts: list[Part]
+) -> GuestSeen | Unreadable:
+    unit = f"systemd-nspawn@{name}.service"
+    if unit not in units:  # systemd shows a unit that does not exist too, but an alias by its other name
+        return Unreadable(f"systemd shows no {unit}: it may be an alias of another unit")
+    try:
+        return _guest(units[unit], machine, parts)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         return not_understood(error)
 
 
-def _units(part: Part) -> dict[str, dict[str, str]]:
-    """Read the blocks of `systemctl show`, by the guest's name."""
-    units = {}
-    for block in part.text.split("\n\n"):
-        shown = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if shown:
-            units[shown["Id"].removeprefix("systemd-nspawn@").removesuffix(".service")] = shown
-    return units
-
-
-def _listed(parts: list[Part]) -> dict[str, dict[str, str]]:
-    """Read `machinectl list --output=json`; it knows a machine's OS and addresses."""
-    text = next((part.text for part in parts if part.words[0] == "machines"), "")
-    # An empty list is no JSON before systemd 253: "No machines."
-    return {item["machine"]: item for item in json.loads(text)} if text.startswith("[") else {}
-
-
-def _guest(shown: dict[str, str], listed: dict[str, str], parts: list[Part]) -> GuestSeen:
+def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) -> GuestSeen:
     named = {part.words[0]: part for part in parts}
+    _refuse_unreadable(parts)
     return GuestSeen(
         unit=_unit(shown, named.get("definition")),
-        machine=_machine(listed, named) if "machine" in named else None,
-        directory=named["directory"].text if "directory" in named else None,
-        current=named["current"].text if "current" in named else None,
-        stateroot=named["stateroot"].text if "stateroot" in named else None,
-        files=dict(_file(part) for part in parts if part.words[0] == "file"),
+        # One that comes or goes in this moment may be asked without being in the list of machines.
+        machine=_machine(machine, named) if machine or "system" in named else None,
+        directory=_text(named, "directory"),
+        current=_text(named, "current"),
+        stateroot=_text(named, "stateroot"),
+        files={
+            decoded_name(part.words[4]): FileSeen(
+                part.output.decode(errors="replace"), part.words[2], part.words[3]
+            )
+            for part in parts
+            if part.words[0] == "file"
+        },
+        dropins={
+            decoded_name(part.words[2]): part.output.decode(errors="replace")
+            for part in parts
+            if part.words[0] == "dropin"
+        },
         credentials={
-            part.words[2]: FileSeen(part.text, part.words[3])
+            decoded_name(part.words[2]): FileSeen(part.text, part.words[3])
             for part in parts
             if part.words[0] == "credential"
         },
+        image=_text(named, "image"),
+        unwritten="unwritten" in named,
+        refused=_text(named, "refused"),
+        trial=_text(named, "trial"),
     )
 
 
-def _file(part: Part) -> tuple[str, FileSeen]:
-    refuse_failed([part])
-    _, _, mode, owner, *path = part.words
-    return " ".join(path), FileSeen(part.output, mode, owner)
+_NAME_AT = {"file": 4, "dropin": 2, "credential": 2}
+"""Which word of a header is the file's path or name."""
+
+
+def _refuse_unreadable(parts: Iterable[Part]) -> None:
+    """Raise `GarbledError`, with the path, for a file that could not be read."""
+    for part in parts:
+        if part.code != 0 and part.words[0] in _NAME_AT:
+            name = decoded_name(part.words[_NAME_AT[part.words[0]]])
+            raise GarbledError(f"{name}: {part.complaint}")
+
+
+def _text(parts: dict[str, Part], name: str) -> str | None:
+    if name not in parts:
+        return None
+    refuse_failed([parts[name]])
+    return parts[name].text
 
 
 def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
@@ -182,63 +271,107 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
         result=shown["Result"],
         need_daemon_reload=shown["NeedDaemonReload"] == "yes",
         fragment_path=shown["FragmentPath"],
-        dropin_paths=tuple(shown["DropInPaths"].split()),
+        dropin_paths=_paths(shown["DropInPaths"]),
         main_pid=int(shown["MainPID"]),
         started_monotonic_us=int(shown["ExecMainStartTimestampMonotonic"]),
         restarts=int(shown["NRestarts"]),
         definition=definition.text or None if definition and definition.code == 0 else None,
+        exec_start=_arguments(shown.get("ExecStart", "")),
+        device_allow=tuple(sorted(filter(None, shown.get("DeviceAllow", "").split("\n")))),
+        memory_max=shown.get("MemoryMax", ""),
+        cpu_quota_us=shown.get("CPUQuotaPerSecUSec", ""),
+        tasks_max=shown.get("TasksMax", ""),
     )
 
 
-def _machine(listed: dict[str, str], parts: dict[str, Part]) -> Machine:
-    shown = dict(line.split("=", 1) for line in parts["machine"].lines if "=" in line)
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    """Read a list as `systemctl show` prints it: a word with a space or backslash is in double quotes."""
+    return tuple(re.sub(r"\\(.)", r"\1", quoted) if quoted else bare for quoted, bare in _WORD.findall(text))
+
+
+def _arguments(text: str) -> str:
+    """Return `argv[]` of what `systemctl show -p ExecStart` prints: `{ path=... ; argv[]=... ; ... }`."""
+    return text.partition("argv[]=")[2].rpartition(" ; ignore_errors=")[0]
+
+
+def _machine(shown: dict[str, str], parts: dict[str, Part]) -> Machine:
     etc = parts.get("etc")
-    system = parts.get("system")
-    failed = parts.get("failed")
+    system, units = parts.get("system"), parts.get("units-of")
+    state = _system_state(system)
+    complaints = [part.complaint for part in (system, units) if part and part.code != 0]
+    if system and not state:
+        complaints.append(f"no state of a system: {one_line(system.text, 80)}")
+    states = _states(units)
     return Machine(
         unit=shown.get("Unit", ""),
         leader=int(shown.get("Leader") or 0),
-        os=listed.get("os") or "",
-        version=listed.get("version") or "",
-        addresses=tuple((listed.get("addresses") or "").split()),
-        system_state=system.lines[-1] if system and system.lines else "",
-        failed_units=tuple(line.split()[0] for line in failed.lines) if failed else (),
+        system_state=state,
+        failed_units=tuple(name for name, sub in states if sub == "failed"),
+        restarting_units=tuple(name for name, sub in states if sub == "auto-restart"),
+        complaint=next(iter(complaints), ""),
         deployment=_deployment(etc.text) if etc and etc.code == 0 else None,
     )
 
 
+def _system_state(part: Part | None) -> str:
+    """Read `SystemState=...`; the guest may have printed anything."""
+    if part is None or part.code != 0:
+        return ""
+    match = re.fullmatch(r"SystemState=([a-z-]{1,40})", part.text)
+    return match[1] if match else ""
+
+
+_UNIT_LINE = re.compile(
+    # A name of systemd's alphabet holds no control sequence.
+    r"(?P<name>[A-Za-z0-9:_.\\@-]{1,255}\.[a-z]+)\s+[a-z-]+\s+[a-z-]+\s+(?P<sub>failed|auto-restart)(\s.*)?"
+)
+
+
+def _states(part: Part | None) -> list[tuple[str, str]]:
+    """Read names and sub-states of `list-units --plain`: UNIT LOAD ACTIVE SUB DESCRIPTION.
+
+    A description may hold newlines, and so a line of a guest's own making: only what looks like a unit's
+    line counts. What root of a guest makes up in this way is said of that guest alone.
+    """
+    if part is None or part.code != 0:
+        return []
+    found = (_UNIT_LINE.fullmatch(line.strip()) for line in part.lines)
+    return list(dict.fromkeys((match["name"], match["sub"]) for match in found if match))
+
+
 def _deployment(etc: str) -> str | None:
-    """Return the name of the directory that an /etc lies in."""
-    return etc.removesuffix("/etc").rpartition("/")[2] or None
+    """Return the name of the directory that an /etc lies in; root of a guest can mount any upon it."""
+    return one_line(etc.removesuffix("/etc").rpartition("/")[2], 256) or None
 
 
-class Guests(FactBase[dict[str, GuestSeen] | Unreadable]):
-    """Every guest the host knows of, ours or not, by name: unit, machine, `current`, files.
+class Guests(FactBase[Seen | Unreadable]):
+    """Read every guest that the host knows of, ours or not, by name: unit, machine, `current`, files.
 
-    + only: the one guest to read; all by default
+    Returns a dict of `GuestSeen` or `Unreadable` by name (a name that it does not hold is not on the host),
+    or `Unreadable`. Needs root.
 
-    Returns a dict of `GuestSeen` (a name that is not in it is not on the host), or `Unreadable`.
-    Needs root.
+    **Example:**
+
+    .. code:: shell
+
+        pyinfra inventories/mine.py fact pyinfra_nspawn.facts.nspawn.Guests
     """
 
-    def command(self, only: str = "") -> StringCommand:
-        """Return the script; it exits 0 whatever it finds."""
-        return fact_script("guests", *([only] if only else []))
+    def command(self) -> str:
+        """Return the command; it exits 0 whatever it finds."""
+        return command_line("facts", "guests")
 
     @staticmethod
     def default() -> Unreadable:
         """Return what stands for no answer."""
         return Unreadable("the host gave no answer")
 
-    def process(self, output: list[str]) -> dict[str, GuestSeen] | Unreadable:
+    def process(self, output: list[str]) -> Seen | Unreadable:
         """Parse the answer."""
-        return parse_guests(output)
-
-    @staticmethod
-    def merged(
-        before: dict[str, GuestSeen] | Unreadable, now: dict[str, GuestSeen] | Unreadable, only: str
-    ) -> dict[str, GuestSeen] | Unreadable:
-        """Return `before`, with the guest `only` as it is `now`."""
-        if isinstance(before, Unreadable) or isinstance(now, Unreadable):
-            return now
-        return {**before, **{name: seen for name, seen in now.items() if name == only}}
+        try:
+            return parse_guests(parse_answer(output))
+        except ValueError as error:
+            return not_understood(error)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import (
     GarbledError,
-    Part,
     Record,
     Unreadable,
-    fact_script,
+    decoded_name,
     not_understood,
-    parse_parts,
+    one_line,
+    parse_answer,
     refuse_failed,
 )
+from pyinfra_nspawn.facts.program import command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyinfra_nspawn.facts.base import Part
 
 HOST = "/"
 """The name of the host's own sysroot among a host's sysroots."""
@@ -72,6 +77,11 @@ class Sysroot(Record):
     + free_bytes: what its file system has left
     + fallback: what boots the second deployment when the first does not come up; empty for nothing, and
       read for the host's sysroot only
+    + commits: of those commits that were asked for, whether the host's repository has them: `present`,
+      `partial` or `absent`
+    + complaint: what `ostree admin status` said when it failed and printed the deployments all the same, as
+      for a commit without the signature that its remote demands (ostree before 2025.3)
+    + layers: why the base commits below layered packages are not known; None where they are
     """
 
     deployments: tuple[Deployment, ...] = ()
@@ -80,6 +90,9 @@ class Sysroot(Record):
     remotes: dict[str, str] = field(default_factory=dict)
     free_bytes: int = 0
     fallback: str = ""
+    commits: dict[str, str] = field(default_factory=dict)
+    complaint: str = ""
+    layers: Unreadable | None = None
 
     @property
     def booted(self) -> Deployment | None:
@@ -93,10 +106,15 @@ class Sysroot(Record):
 
 @dataclass(frozen=True)
 class HostSysroots(Record):
-    """The host's own sysroot, and those of its guests by the guest's name."""
+    """The host's own sysroot, those of its guests by the guest's name, and paths of the host.
+
+    + paths: of those paths that were asked for, where they really are, all links resolved; None for a path
+      that does not exist
+    """
 
     host: Sysroot | Unreadable
     guests: dict[str, Sysroot | Unreadable] = field(default_factory=dict)
+    paths: dict[str, str | None] = field(default_factory=dict)
 
 
 _LINE = re.compile(
@@ -140,7 +158,7 @@ def _described(deployment: Deployment, text: str) -> Deployment:
     key, _, value = text.partition(": ")
     match key:
         case "Version":
-            return replace(deployment, version=value)
+            return replace(deployment, version=one_line(value))
         case "origin refspec":
             return replace(deployment, origin=value)
         case "Pinned":
@@ -159,7 +177,7 @@ def parse_status_json(text: str) -> tuple[Deployment, ...]:
             stateroot=item["stateroot"],
             checksum=item["checksum"],
             serial=int(item["serial"]),
-            version=item.get("version"),
+            version=one_line(item["version"]) if item.get("version") else None,
             origin=item.get("refspec"),
             booted=bool(item.get("booted")),
             staged=bool(item.get("staged")),
@@ -218,7 +236,10 @@ def _refs(part: Part) -> dict[str, str]:
     for line in part.lines:
         path, _, commit = line.rpartition(":")
         kind, _, name = path.partition("/")
-        refs[name.replace("/", ":", 1) if kind == "remotes" else name] = commit
+        if kind == "heads":
+            refs[name] = commit
+        elif kind == "remotes":
+            refs[name.replace("/", ":", 1)] = commit
     return refs
 
 
@@ -226,31 +247,30 @@ def _remotes(part: Part) -> dict[str, str]:
     """Read the headers and URLs of the repository's configuration, and of remotes.d."""
     remotes: dict[str, str] = {}
     name = ""
-    for line in part.lines:
-        if line.startswith("[remote "):
-            name = line.removeprefix('[remote "').removesuffix('"]')
+    for line in map(str.strip, part.lines):
+        key, _, value = line.partition("=")
+        if match := re.fullmatch(r'\[remote "(.+)"\]', line):
+            name = match[1]
             remotes[name] = ""
-        elif name:
-            remotes[name] = line.removeprefix("url=")
+        elif name and key.rstrip() == "url":
+            remotes[name] = value.strip()
     return remotes
 
 
 def _free_bytes(part: Part) -> int:
-    """Read the `Available` column of POSIX `df -Pk`."""
-    return int(part.lines[-1].split()[3]) * 1024
+    """Read a number of KiB."""
+    return int(part.text) * 1024
 
 
 def _sysroot(parts: dict[str, Part]) -> Sysroot:
-    refuse_failed(parts.values())
-    if "status-json" in parts:
-        deployments = parse_status_json(parts["status-json"].text)
-    else:
-        deployments = parse_status(parts["status"].lines)
-    if "rpm-ostree-json" in parts:
-        items = json.loads(parts["rpm-ostree-json"].text)["deployments"]
-        deployments = with_layers(deployments, items)
-    elif "rpm-ostree" in parts:
-        deployments = with_layers(deployments, parse_rpm_ostree(parts["rpm-ostree"].lines))
+    status = parts.get("status-json") or parts["status"]
+    deployments = _deployments(status)
+    refuse_failed(parts[kind] for kind in _REFUSED if kind in parts)
+    layers: Unreadable | None = None
+    try:
+        deployments = with_layers(deployments, _layered_items(parts))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        layers = not_understood(error)
     return Sysroot(
         deployments=deployments,
         stateroots=parts["stateroots"].lines,
@@ -258,21 +278,80 @@ def _sysroot(parts: dict[str, Part]) -> Sysroot:
         remotes=_remotes(parts["remotes"]) if "remotes" in parts else {},
         free_bytes=_free_bytes(parts["free"]),
         fallback=", ".join(parts["fallback"].lines) if "fallback" in parts else "",
+        complaint=status.complaint if status.code else "",
+        layers=layers,
     )
 
 
-def parse_sysroots(output: list[str]) -> HostSysroots | Unreadable:
-    """Read the answer of `scripts/sysroots.sh`; one unreadable sysroot spoils no other."""
+_REFUSED = ("stateroots", "refs", "free", "remotes", "fallback")
+"""The parts whose failure leaves a sysroot unknown; `status` and what rpm-ostree says are looked at apart."""
+
+
+def _deployments(status: Part) -> tuple[Deployment, ...]:
+    """Read a status; one that failed counts as far as it printed deployments."""
     try:
-        grouped: dict[str, dict[str, Part]] = {}
-        for part in parse_parts(output):
-            kind, name = part.words
-            grouped.setdefault(name, {})[kind] = part
-    except ValueError as error:
+        as_json = status.words[0] == "status-json"
+        deployments = parse_status_json(status.text) if as_json else parse_status(status.lines)
+    except (ValueError, KeyError, TypeError):
+        refuse_failed([status])  # its own words say more than what cannot be read of it
+        raise
+    if not deployments:
+        refuse_failed([status])
+    return deployments
+
+
+def _layered_items(parts: dict[str, Part]) -> list[dict[str, Any]]:
+    """Return what rpm-ostree says of each deployment; nothing where there is no rpm-ostree."""
+    found = parts.get("rpm-ostree-json") or parts.get("rpm-ostree")
+    if found is None:
+        return []
+    refuse_failed([found])
+    if found.words[0] == "rpm-ostree":
+        return parse_rpm_ostree(found.lines)
+    items: list[dict[str, Any]] = json.loads(found.text)["deployments"]
+    return items
+
+
+_OF_SYSROOTS = frozenset(
+    {
+        "status",
+        "status-json",
+        "stateroots",
+        "refs",
+        "free",
+        "remotes",
+        "fallback",
+        "rpm-ostree",
+        "rpm-ostree-json",
+    }
+)
+
+
+def parse_sysroots(parts: Iterable[Part]) -> HostSysroots | Unreadable:
+    """Return the sysroots that the parts of an answer describe; one that is unreadable spoils no other."""
+    try:
+        return _sysroots(parts)
+    except (ValueError, IndexError) as error:
         return not_understood(error)
-    sysroots = {name: _whole(parts) for name, parts in grouped.items()}
-    host = sysroots.pop(HOST, Unreadable("nothing was said of the host's sysroot"))
-    return HostSysroots(host=host, guests=sysroots)
+
+
+def _sysroots(parts: Iterable[Part]) -> HostSysroots:
+    grouped: dict[str, dict[str, Part]] = {}
+    commits: dict[str, str] = {}
+    paths: dict[str, str | None] = {}
+    for part in parts:
+        kind = part.words[0]
+        if kind in _OF_SYSROOTS:
+            grouped.setdefault(part.words[1], {})[kind] = part
+        elif kind == "commit":
+            commits[part.words[1]] = part.text
+        elif kind == "path":
+            paths[decoded_name(part.words[1])] = None if part.text == "absent" else decoded_name(part.text)
+    sysroots = {name: _whole(items) for name, items in grouped.items()}
+    host = sysroots.pop(HOST, Unreadable("the answer holds nothing of the host's sysroot"))
+    if isinstance(host, Sysroot):
+        host = replace(host, commits=commits)
+    return HostSysroots(host=host, guests=sysroots, paths=paths)
 
 
 def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:
@@ -283,16 +362,20 @@ def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:
 
 
 class Sysroots(FactBase[HostSysroots | Unreadable]):
-    """Every OSTree sysroot of the host: deployments, stateroots, refs, remotes, free space.
+    """Read every OSTree sysroot of the host: deployments, stateroots, refs, remotes, free space.
 
-    + only: the one guest whose sysroot is to be read; the host's and all guests' by default
+    Returns `HostSysroots`, or `Unreadable` when nothing could be determined. Needs root, for the guests'.
 
-    Returns `HostSysroots`, or `Unreadable` when nothing could be told. Needs root, for the guests'.
+    **Example:**
+
+    .. code:: shell
+
+        pyinfra inventories/mine.py fact pyinfra_nspawn.facts.ostree.Sysroots
     """
 
-    def command(self, only: str = "") -> StringCommand:
-        """Return the script; it exits 0 whatever it finds."""
-        return fact_script("sysroots", *([only] if only else []))
+    def command(self) -> str:
+        """Return the command; it exits 0 whatever it finds."""
+        return command_line("facts", "sysroots")
 
     @staticmethod
     def default() -> Unreadable:
@@ -301,46 +384,7 @@ class Sysroots(FactBase[HostSysroots | Unreadable]):
 
     def process(self, output: list[str]) -> HostSysroots | Unreadable:
         """Parse the answer."""
-        return parse_sysroots(output)
-
-    @staticmethod
-    def merged(
-        before: HostSysroots | Unreadable, now: HostSysroots | Unreadable, only: str
-    ) -> HostSysroots | Unreadable:
-        """Return `before`, with the sysroot of the guest `only` as it is `now`."""
-        if isinstance(before, Unreadable) or isinstance(now, Unreadable):
-            return now
-        others = {name: sysroot for name, sysroot in before.guests.items() if name != only}
-        own = {name: sysroot for name, sysroot in now.guests.items() if name == only}
-        return replace(before, guests={**others, **own})
-
-
-class Commit(FactBase[str | Unreadable]):
-    """Whether the host's repository has a commit, whole: `present`, `partial` or `absent`.
-
-    + commit: the checksum
-    """
-
-    def command(self, commit: str) -> StringCommand:
-        """Return the script; it exits 0 whatever it finds."""
-        return StringCommand("sh", "-c", QuoteString(_COMMIT), "commit", QuoteString(commit))
-
-    @staticmethod
-    def default() -> Unreadable:
-        """Return what stands for no answer."""
-        return Unreadable("the host gave no answer")
-
-    def process(self, output: list[str]) -> str | Unreadable:
-        """Return the one word of the answer."""
-        text = " ".join(output)
-        return text if text in ("present", "partial", "absent") else Unreadable(f"it said {text[:120]!r}")
-
-
-# Objects lie by the first two digits; a pull that did not finish leaves state/CHECKSUM.commitpartial.
-_COMMIT = """
-object=${1%"${1#??}"}/${1#??}.commit
-if [ -e "/ostree/repo/state/$1.commitpartial" ]; then echo partial
-elif [ -e "/ostree/repo/objects/$object" ]; then echo present
-else echo absent
-fi
-"""
+        try:
+            return parse_sysroots(parse_answer(output))
+        except ValueError as error:
+            return not_understood(error)
