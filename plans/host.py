@@ -1,238 +1,184 @@
-"""What a host needs before it can run guests."""
+"""What a host gets before it runs guests: each concern, and the one place where a refusal ends them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.host import HostFacts
-from pyinfra_nspawn.facts.ostree import Sysroots
-from pyinfra_nspawn.plans.files import render
-from pyinfra_nspawn.plans.plan import FileDiff, Plan, Step, refusal
+from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.plan import Plan
+from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
+from pyinfra_nspawn.plans.readable import readable
+from pyinfra_nspawn.plans.render.templates import render
+from pyinfra_nspawn.plans.step import FileDiff, Step
 from pyinfra_nspawn.specs.base import MANAGED
-from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE, inotify_instances
+from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from pyinfra_nspawn.facts.host import Host
     from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
+    from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.specs import Guest, HostSettings
 
-# 250 brought id-mapped binds (`--bind=...:idmap`); kernel 5.12 brought id-mapped mounts.
-MINIMUM_SYSTEMD = 250
-MINIMUM_KERNEL = (5, 12)
-# File systems that can be mounted id-mapped, as `stat -f` names them; since which kernel (mount_setattr(2)).
-IDMAPPED_FILE_SYSTEMS = {"btrfs": (5, 15), "ext2/ext3": (5, 12), "f2fs": (5, 18), "xfs": (5, 12)}
 
-_CONTAINER_COMMANDS = ("machinectl", "systemd-nspawn")
+@dataclass(frozen=True)
+class HostComparison:
+    """What every concern looks at; what could not be read raises `Refused` when it is asked for.
 
-
-def preflight(
-    settings: HostSettings,
-    guests: tuple[Guest, ...],
-    host: Host | Unreadable,
-    sysroots: HostSysroots | Unreadable,
-    *,
-    layering: bool,
-) -> Plan:
-    """List every unmet precondition, each with its remedy.
-
-    + layering: whether a later operation of this run layers systemd-container
+    + settings: the inventory's `nspawn_host`
+    + guests: all guests that the host is wanted to have
+    + snapshot: the host as it was seen
+    + layering: whether the same plan layers systemd-container where it is missing
     """
-    if isinstance(host, Unreadable):
-        return refusal("the host", host)
-    if isinstance(sysroots, Unreadable):
-        return refusal("the host's OSTree sysroots", sysroots)
-    there = set(sysroots.guests)
-    if not isinstance(sysroots.host, Unreadable):
-        there.update(sysroots.host.stateroots)
-    missing = [guest for guest in guests if guest.state != "absent" and guest.name not in there]
-    private = [guest for guest in guests if guest.isolation == "private-users"]
-    refusals = (
-        *_booted(host),
-        *_installed(settings, host, layering=layering),
-        *_versions(host),
-        *(_user_namespaces(host) if private or not guests else ()),
-        *(_space(settings, host) if missing else ()),
-    )
-    if isinstance(sysroots.host, Unreadable) and not refusals:
-        return refusal("the host's OSTree sysroot", sysroots.host)
-    return Plan(refusals=refusals, notes=_pending(sysroots.host))
+
+    settings: HostSettings
+    guests: Sequence[Guest]
+    snapshot: Snapshot
+    layering: bool = False
+
+    @cached_property
+    def host(self) -> Host:
+        """The host itself."""
+        return readable("the host", self.snapshot.host)
+
+    @cached_property
+    def sysroots(self) -> HostSysroots:
+        """All sysroots of the host."""
+        return readable("the host's OSTree sysroots", self.snapshot.sysroots)
+
+    @cached_property
+    def sysroot(self) -> Sysroot:
+        """The host's own sysroot."""
+        return readable("the host's OSTree sysroot", self.sysroots.host)
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """The guests that are wanted and have no stateroot; none where that is unknown."""
+        sysroots = self.snapshot.sysroots
+        if isinstance(sysroots, Unreadable) or isinstance(self.snapshot.guests, Unreadable):
+            return []
+        shared = () if isinstance(sysroots.host, Unreadable) else sysroots.host.stateroots
+        existing = {*sysroots.guests, *shared}
+        wanted = [guest.name for guest in self.guests if guest.state != "absent"]
+        return [name for name in wanted if name not in existing]
 
 
-def _pending(host: Sysroot | Unreadable) -> tuple[str, ...]:
-    """Say when the host will boot a guest, or a deployment to whose /etc nothing comes any more.
-
-    /etc is merged when a deployment is made; only that of a staged one is, when the host shuts down
-    (ostree-admin-deploy(1), `--stage`).
-    """
-    if isinstance(host, Unreadable) or not host.booted:
-        return ()
-    following = host.deployments[0]
-    if following.stateroot != host.booted.stateroot:
-        sentence = (
-            f"the host boots stateroot {following.stateroot} next, not its own: "
-            "if that is not meant, run `ostree admin set-default` on it"
-        )
-        return (sentence,)
-    if following.booted or following.staged:
-        return ()
-    sentence = (
-        "the host boots another deployment next, whose /etc was made before this run: "
-        "run again once it is booted, to bring it what was changed in the meantime"
-    )
-    return (sentence,)
+Concern = Callable[[HostComparison], Iterator[Step | Finding]]
 
 
-def _booted(host: Host) -> Iterator[str]:
-    if not host.root:
-        yield "pyinfra has no root rights on this host: set `_sudo` to True in the inventory"
-    if not host.ostree_booted:
-        yield "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree"
-
-
-def _installed(settings: HostSettings, host: Host, *, layering: bool) -> Iterator[str]:
-    for command in ("ostree", "flock", "unshare"):
-        if command not in host.commands:
-            yield f"there is no `{command}` command: install the package that has it"
-    missing = [command for command in _CONTAINER_COMMANDS if command not in host.commands]
-    if missing and not settings.layer_packages:
-        yield (
-            f"there is no `{missing[0]}` command: run `rpm-ostree install systemd-container` and reboot, "
-            "or set `layer_packages` to True in the inventory's `nspawn_host` and run deploys/host.py"
-        )
-    elif missing and not layering:
-        yield f"there is no `{missing[0]}` command: run deploys/host.py, reboot, then run again"
-
-
-def _versions(host: Host) -> Iterator[str]:
-    if host.systemd_version < MINIMUM_SYSTEMD:
-        yield f"systemd is {host.systemd_version}: update the host to {MINIMUM_SYSTEMD} or later"
-    if host.kernel_version < MINIMUM_KERNEL:
-        yield f"the kernel is {host.kernel}: id-mapped mounts need 5.12 or later; update the host"
-    if host.cgroup_version != 2:  # noqa: PLR2004
-        yield "cgroup v1 is in use: boot the host with `systemd.unified_cgroup_hierarchy=1`"
-
-
-def _user_namespaces(host: Host) -> Iterator[str]:
-    if host.max_user_namespaces == 0:
-        yield "user namespaces are forbidden: set the sysctl user.max_user_namespaces above 0"
-    needed = IDMAPPED_FILE_SYSTEMS.get(host.state_file_system)
-    if needed and MINIMUM_KERNEL <= host.kernel_version < needed:
-        yield (
-            f"the kernel is {host.kernel}: id-mapped mounts of {host.state_file_system} need "
-            f"{needed[0]}.{needed[1]} or later; update the host"
-        )
-    if needed is None:
-        yield (
-            f"{STATE_DIRECTORY} lies on {host.state_file_system}, which cannot be mounted id-mapped: "
-            f"put it on one of {', '.join(IDMAPPED_FILE_SYSTEMS)}"
-        )
-
-
-def _space(settings: HostSettings, host: Host) -> Iterator[str]:
-    free_mib = host.free_bytes // 2**20
-    if free_mib < settings.free_mib:
-        yield (
-            f"{STATE_DIRECTORY} has {free_mib} MiB left, "
-            f"and a new guest is made only with {settings.free_mib}: "
-            "free some, or lower `free_mib` in the inventory's `nspawn_host`"
-        )
-
-
-def container_package(
-    settings: HostSettings, host: Host | Unreadable, sysroots: HostSysroots | Unreadable
+def plan_host(
+    settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot, concerns: Sequence[Concern]
 ) -> Plan:
+    """Return what these concerns find and do on a host; nothing is done on one that is refused.
+
+    + settings: the inventory's `nspawn_host`
+    + guests: all guests that the host is wanted to have
+    + concerns: those of `CONCERNS` to plan
+    """
+    comparison = HostComparison(settings, guests, snapshot, layering=container_package in concerns)
+    found: list[Step | Finding] = []
+    try:
+        for concern in concerns:
+            found.extend(concern(comparison))
+    except Refused as refused:
+        found.extend(refused.findings)
+    return Plan.of("", found)
+
+
+def container_package(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Layer systemd-container with rpm-ostree where it is missing and the inventory asks for it."""
-    if isinstance(host, Unreadable):
-        return refusal("the host", host)
-    if all(command in host.commands for command in _CONTAINER_COMMANDS):
-        return Plan()
-    if not settings.layer_packages:
-        return Plan(refusals=tuple(_installed(settings, host, layering=True)))
-    if "rpm-ostree" not in host.commands:
-        return Plan(refusals=("there is no rpm-ostree here to layer systemd-container: install it by hand",))
-    if isinstance(sysroots, Unreadable):
-        return refusal("the host's OSTree sysroots", sysroots)
-    if isinstance(sysroots.host, Unreadable):
-        return refusal("the host's OSTree sysroot", sysroots.host)
-    if any("systemd-container" in item.packages for item in sysroots.host.deployments):
-        return Plan(refusals=("systemd-container is layered but not booted: reboot, then run again",))
-    return Plan(
-        steps=(
-            Step(
-                "layer systemd-container with rpm-ostree; a reboot will be due",
-                "layer",
-                changes=(HostFacts, Sysroots),
-            ),
+    commands = comparison.host.commands
+    if all(command in commands for command in CONTAINER_COMMANDS):
+        return
+    field = f"commands.{CONTAINER_COMMANDS[0]}"
+    if not comparison.settings.layer_packages:
+        yield from missing_container(comparison)
+    elif "rpm-ostree" not in commands:
+        problem = "rpm-ostree is missing, and systemd-container cannot be layered without it"
+        yield unfit(field, problem, "Install systemd-container on the host by hand.")
+    elif any("systemd-container" in item.packages for item in comparison.sysroot.deployments):
+        problem = "systemd-container is layered but not booted"
+        yield unfit(field, problem, "Reboot the host, then run again.")
+    else:
+        yield Finding(
+            "missing", "systemd-container is not installed", field=field, wanted="systemd-container"
         )
-    )
+        text = "layer systemd-container with rpm-ostree; the host needs a reboot then"
+        yield Step(text, "layer", sysroot=True)
 
 
-def machines_target(host: Host | Unreadable) -> Plan:
+def machines_target(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Enable machines.target, which starts the guests with the host."""
-    if isinstance(host, Unreadable):
-        return refusal("the host", host)
-    if host.machines_target == "enabled":
-        return Plan()
-    return Plan(steps=(Step("enable machines.target", "machines-target", changes=()),))
+    seen = comparison.host.machines_target
+    if seen != "enabled":
+        yield Finding(
+            "differs",
+            "machines.target is not enabled",
+            field="machines_target",
+            wanted="enabled",
+            seen=seen,
+        )
+        yield Step("enable machines.target", "machines-target")
 
 
-def inotify(guests: tuple[Guest, ...], host: Host | Unreadable) -> Plan:
+def inotify(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Raise the host's limit of inotify instances to what its guests need; never lower it."""
-    if isinstance(host, Unreadable):
-        return refusal("the host", host)
-    if host.sysctl_file is not None and MANAGED not in host.sysctl_file.splitlines():
-        return Plan(refusals=(f"{SYSCTL_FILE} is not ours: move it away, then run again",))
-    needed = inotify_instances(sum(guest.state != "absent" for guest in guests))
-    match = re.search(r"(?m)^fs\.inotify\.max_user_instances *= *(\d+)$", host.sysctl_file or "")
+    host = comparison.host
+    before = host.sysctl_file or ""
+    if host.sysctl_file is not None and MANAGED not in before.splitlines():
+        problem = f"{SYSCTL_FILE} is not ours"
+        yield Finding(
+            "foreign", problem, "Move it away, then run again.", field=SYSCTL_FILE, severity="error"
+        )
+        return
+    needed = inotify_instances(sum(guest.state != "absent" for guest in comparison.guests))
+    match = re.search(r"(?m)^fs\.inotify\.max_user_instances *= *(\d+)$", before)
     configured = int(match[1]) if match else 0
     if min(configured, host.inotify_instances) >= needed:
-        return Plan()
-    value = max(needed, configured, host.inotify_instances)
+        return
+    value = str(max(needed, configured, host.inotify_instances))
     content = render("sysctl.conf.j2", instances=value)
-    return Plan(
-        steps=(
-            Step(
-                f"set fs.inotify.max_user_instances to {value} (it is {host.inotify_instances})",
-                "sysctl",
-                (SYSCTL_FILE, str(value)),
-                content,
-                changes=(),
-            ),
-        ),
-        diffs=(
-            FileDiff(
-                SYSCTL_FILE,
-                tuple((host.sysctl_file or "").splitlines()),
-                tuple(content.splitlines()),
-            ),
-        ),
+    yield Finding(
+        "differs",
+        f"fs.inotify.max_user_instances is {host.inotify_instances} now and {configured or 'unset'} at boot",
+        field="inotify_instances",
+        wanted=value,
+        seen=str(host.inotify_instances),
+    )
+    yield Step(
+        f"set fs.inotify.max_user_instances to {value} (it is {host.inotify_instances})",
+        "sysctl",
+        arguments=(SYSCTL_FILE, value),
+        payload=content,
+        diffs=(FileDiff(SYSCTL_FILE, tuple(before.splitlines()), tuple(content.splitlines())),),
     )
 
 
-def selinux(settings: HostSettings, host: Host | Unreadable) -> Plan:
-    """Set SELinux's mode, now and for the next boot; without a wish leave it as it is."""
-    if isinstance(host, Unreadable):
-        return refusal("the host", host)
-    wanted = settings.selinux
+def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Set SELinux's mode, now and for the next boot, where the inventory names one."""
+    wanted, host = comparison.settings.selinux, comparison.host
     if wanted is None or wanted == host.selinux == host.selinux_configured:
-        return Plan()
+        return
     if host.selinux == "disabled":
-        return Plan(
-            refusals=(
-                (
-                    f"SELinux is disabled here and cannot be made {wanted} at run time: remove `selinux` "
-                    "from the inventory's `nspawn_host`, or boot the host with SELinux"
-                ),
-            )
+        yield unfit(
+            "selinux",
+            f"SELinux is disabled, and cannot be made {wanted} without a reboot",
+            "Remove `selinux` from the inventory's `nspawn_host`, or boot the host with SELinux.",
+            wanted=wanted,
+            seen=host.selinux,
         )
-    return Plan(
-        steps=(
-            Step(
-                f"make SELinux {wanted}, now and at the next boot", "selinux", (wanted,), changes=(HostFacts,)
-            ),
-        )
-    )
+        return
+    configured = host.selinux_configured or "not configured"
+    problem = f"SELinux is {host.selinux} now and {configured} at boot"
+    yield Finding("differs", problem, field="selinux", wanted=wanted, seen=host.selinux)
+    yield Step(f"make SELinux {wanted}, now and at the next boot", "selinux", arguments=(wanted,))
+
+
+CONCERNS: tuple[Concern, ...] = (preflight, container_package, machines_target, inotify, selinux)
+"""All concerns, in order."""

@@ -1,64 +1,67 @@
-"""The one form in which every plan is made, shown and carried out."""
+"""What a run does for one guest or for the host, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.step import Step
 
 if TYPE_CHECKING:
-    from pyinfra.api.facts import FactBase
+    from collections.abc import Iterable
 
-    from pyinfra_nspawn.facts.base import Unreadable
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command on the host.
-
-    + text: what it does, for the administrator
-    + script: the name of the operations' script that does it
-    + arguments: of the script; none may begin with `-`
-    + stdin: lines that must not appear on a command line, file contents; None for a script that reads none
-    + changes: the facts that must be read again after it, because a later plan rests on what it changed
-    + guest: the one guest of which they must be read again; empty for all
-    """
-
-    text: str
-    script: str
-    arguments: tuple[str, ...] = ()
-    stdin: str | None = None
-    changes: tuple[type[FactBase[Any]], ...] = field(kw_only=True)
-    guest: str = field(default="", kw_only=True)
-
-
-@dataclass(frozen=True)
-class FileDiff:
-    """How a file would change: its lines before and after."""
-
-    path: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    from pyinfra_nspawn.plans.step import FileDiff
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run has to do on a host for one concern.
+    """The findings about one guest (or the host), and the steps that answer them.
 
-    + steps: in order; none where all is as wanted
-    + diffs: of the files that the steps write
-    + refusals: why nothing may be done, each a sentence that names the remedy
-    + notes: what the administrator should know although no step follows from it
-    + of_host: whether the refusals are of the host and so of every guest, not of one guest
+    + guest: the guest's name; empty for the host itself
+    + findings: all of them; with one of severity `error` there are no steps
+    + steps: in order; those of verb `await` come last
+    + diffs: shown with a refusal: how our files would change those of others
     """
 
+    guest: str = ""
+    findings: tuple[Finding, ...] = ()
     steps: tuple[Step, ...] = ()
     diffs: tuple[FileDiff, ...] = ()
-    refusals: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    of_host: bool = False
+
+    @classmethod
+    def of(
+        cls, guest: str, found: Iterable[Step | Finding], refused_diffs: tuple[FileDiff, ...] = ()
+    ) -> Plan:
+        """Return the plan that consists of what was found, without its steps when one finding is an error.
+
+        + refused_diffs: the diffs of a plan that is refused
+        """
+        found = list(dict.fromkeys(found))
+        steps = sorted((item for item in found if isinstance(item, Step)), key=_waits)
+        acts = any(not _waits(step) for step in steps)
+        findings = tuple(_due(item, acts=acts) for item in found if isinstance(item, Finding))
+        plan = cls(guest, findings, tuple(steps))
+        return replace(plan, steps=(), diffs=refused_diffs) if plan.errors else plan
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that refuse the guest, or the host."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """The findings that no step follows from."""
+        return tuple(finding for finding in self.findings if finding.severity == "note")
 
 
-def refusal(what: str, unreadable: Unreadable, *, of_host: bool = True) -> Plan:
-    """Return the plan for what could not be told: unknown is not absent."""
-    sentence = f"{what} could not be read ({unreadable.reason}); mend that and run again"
-    return Plan(refusals=(sentence,), of_host=of_host)
+def _waits(step: Step) -> bool:
+    return step.verb == "await"
+
+
+def _due(finding: Finding, *, acts: bool) -> Finding:
+    """Return a degraded guest as a note while a step may change that: more memory, another file.
+
+    It is looked at again after the steps, and then it is an error.
+    """
+    return replace(finding, severity="note") if acts and finding.kind == "degraded" else finding

@@ -36,7 +36,7 @@ def staggered(guests: Sequence[Guest], at_once: int) -> tuple[Guest, ...]:
 
 
 def in_order(guests: Sequence[Guest]) -> list[Guest]:
-    """Return the guests by name, but none before one that it is to start after.
+    """Return the guests by name, but none before one that it starts after.
 
     Whoever waits for one before it in this order makes no circle, not even with a file that was written
     when there were fewer guests or more.

@@ -1,89 +1,114 @@
-"""Whether a guest's unit starts with the host, and whether the guest runs as it is defined."""
+"""Whether a guest's unit starts with the host, and whether the guest runs and is healthy."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import Guests, GuestSeen
-from pyinfra_nspawn.plans.plan import Plan, Step, refusal
-from pyinfra_nspawn.plans.rendered import define
+from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.health import awaited, files_to_look_for, health
+from pyinfra_nspawn.plans.outdated import outdated
+from pyinfra_nspawn.plans.step import Step
 
 if TYPE_CHECKING:
-    from pyinfra_nspawn.specs import Guest
+    from collections.abc import Iterator
+
+    from pyinfra_nspawn.plans.comparison import Comparison
 
 
-def unit(guest: Guest, guests: dict[str, GuestSeen] | Unreadable) -> Plan:
+def unit(comparison: Comparison) -> Iterator[Step | Finding]:
     """Enable or disable the guest's unit; start, restart, await or stop the guest."""
-    if isinstance(guests, Unreadable):
-        return refusal("the host's guests", guests)
-    seen = guests.get(guest.name, GuestSeen())
-    enabled = seen.unit is not None and seen.unit.enabled
-    enablement = "" if enabled == guest.autostart else "enable" if guest.autostart else "disable"
-    outdated = _outdated(guest, seen)
-    action = _action(guest, seen, outdated=bool(outdated))
-    degraded = _degraded(guest, seen)
-    if degraded and guest.on_degraded == "fail" and not (enablement or action):
-        return Plan(refusals=(f"{degraded}; mend it in the guest, or set `on_degraded` to 'report'",))
-    notes = tuple(note for note in (degraded, outdated if action != "restart" else "") if note)
-    if not (enablement or action):
-        return Plan(notes=notes)
-    step = Step(
-        _sentence(guest, enablement, action, outdated if action == "restart" else ""),
-        "unit",
+    guest = comparison.guest
+    enablement, action = _enablement(comparison), _action(comparison)
+    if enablement:
+        yield _differs(comparison, "autostart", f"its unit is not {enablement}d", f"{enablement}d")
+    if action:
+        yield _differs(comparison, "state", f"it is not {guest.state}", guest.state)
+    if enablement or action:
+        yield _unit(comparison, enablement, action)
+    if action == "start":
+        yield awaited(comparison)
+    elif guest.state == "running":
+        reason = _outdated(comparison)
+        if reason:
+            yield reason
+        if reason and reason.severity == "change":
+            yield _restart(comparison)
+        elif not comparison.tried:
+            yield from health(comparison)
+
+
+def _enablement(comparison: Comparison) -> str:
+    enabled = comparison.seen.unit is not None and comparison.seen.unit.enabled
+    if enabled == comparison.guest.autostart:
+        return ""
+    return "enable" if comparison.guest.autostart else "disable"
+
+
+def _action(comparison: Comparison) -> str:
+    if comparison.guest.state == "stopped":
+        return "stop" if comparison.runs else ""
+    return "" if comparison.runs else "start"
+
+
+def _differs(comparison: Comparison, field: str, problem: str, wanted: str) -> Finding:
+    unit = comparison.seen.unit
+    seen = (unit.unit_file_state if field == "autostart" else unit.active_state) if unit else ""
+    return Finding("differs", problem, guest=comparison.guest.name, field=field, wanted=wanted, seen=seen)
+
+
+def _unit(comparison: Comparison, enablement: str, action: str) -> Step:
+    name = comparison.guest.name
+    texts = [f"{enablement} {comparison.layout.unit}"] if enablement else []
+    texts += [f"{action} guest {name}"] if action else []
+    return Step("; ".join(texts), "unit", name, (enablement, action))
+
+
+def _outdated(comparison: Comparison) -> Finding | None:
+    """Return in what a running guest differs from what it would be after a restart; None when in nothing.
+
+    A changed definition that is tried is restarted by that.
+    """
+    if comparison.tried:
+        return None
+    machine = comparison.seen.machine
+    runs, boots = machine.deployment if machine else None, _boots(comparison)
+    if runs and boots and boots != runs:
+        found = outdated(comparison, "deployment", f"it runs deployment {runs[:12]} until it restarts")
+        return replace(found, wanted=boots, seen=runs)
+    if not comparison.outdated:
+        return None
+    found = outdated(comparison, "definition", "it runs with another definition than it has now")
+    if "definition" not in comparison.stages and not _is_written(comparison):
+        hint = "Write its definition too: that restarts it."
+        return replace(found, hint=hint, severity="note")
+    # With `report` the definition itself says so.
+    return found if found.severity == "change" else None
+
+
+def _is_written(comparison: Comparison) -> bool:
+    boot = comparison.definition.boot
+    file = comparison.seen.files.get(boot)
+    return file is not None and file.content == comparison.definition.files[boot]
+
+
+def _boots(comparison: Comparison) -> str | None:
+    """Return the deployment that the guest boots next: its name, or its source before it exists."""
+    if "current" not in comparison.stages or comparison.current:
+        return comparison.seen.current_deployment
+    return comparison.candidate.id if comparison.candidate else str(comparison.guest.source)
+
+
+def _restart(comparison: Comparison) -> Step:
+    guest = comparison.guest
+    return Step(
+        f"restart guest {guest.name}",
+        "restart",
+        guest.name,
         (
-            guest.name,
-            enablement,
-            action,
             str(guest.start_timeout_seconds),
-            define(guest).digest,
             guest.on_degraded,
+            comparison.definition.digest,
+            files_to_look_for(guest),
         ),
-        changes=(Guests,),
-        guest=guest.name,
     )
-    return Plan(steps=(step,), notes=notes)
-
-
-def _action(guest: Guest, seen: GuestSeen, *, outdated: bool) -> str:
-    """Return `start`, `restart`, `await` or `stop`; empty when the guest is as it should be."""
-    active = seen.unit is not None and seen.unit.active
-    if guest.state == "stopped":
-        return "stop" if active else ""
-    if not active:
-        return "start"
-    if outdated and guest.on_change == "restart":
-        return "restart"
-    state = seen.machine.system_state if seen.machine else ""
-    return "" if state in ("running", "degraded") else "await"
-
-
-def _outdated(guest: Guest, seen: GuestSeen) -> str:
-    """Say in what a running guest differs from its definition; empty when in nothing."""
-    if seen.unit is None or not seen.unit.active:
-        return ""
-    if seen.unit.definition != define(guest).digest:
-        return f"guest {guest.name} runs with another definition than it has now"
-    booted = seen.machine.deployment if seen.machine else None
-    if booted and seen.current_deployment and booted != seen.current_deployment:
-        return f"guest {guest.name} runs deployment {booted[:12]}, not the one it has now"
-    return ""
-
-
-def _degraded(guest: Guest, seen: GuestSeen) -> str:
-    if guest.state == "stopped" or seen.machine is None or seen.machine.system_state != "degraded":
-        return ""
-    return f"guest {guest.name} is degraded: {', '.join(seen.machine.failed_units)} failed"
-
-
-def _sentence(guest: Guest, enablement: str, action: str, reason: str) -> str:
-    wait = f" and wait up to {guest.start_timeout_seconds} s until it is running"
-    verbs = {
-        "": "",
-        "start": f"start guest {guest.name}{wait}",
-        "restart": f"restart guest {guest.name}{wait} ({reason})",
-        "await": f"wait up to {guest.start_timeout_seconds} s until guest {guest.name} is running",
-        "stop": f"stop guest {guest.name}",
-    }
-    parts = [f"{enablement} {guest.unit}" if enablement else "", verbs[action]]
-    return "; ".join(part for part in parts if part)

@@ -98,8 +98,20 @@ def _root_login(guest: Guest) -> Iterator[str]:
 
 def _files(guest: Guest) -> Iterator[str]:
     for path, file in sorted(guest.files.items()):
+        for directory in _at_home(path) if file.user != "root" else ():
+            mode = "0700" if directory.endswith("/.ssh") else "0755"
+            yield f"d {directory} {mode} {file.user} {file.group}"
         content = file.content.get_secret_value()
         yield _written(path, file.mode, file.user, file.group, content)
+
+
+def _at_home(path: str) -> Iterator[str]:
+    """Yield the directories between a user's home and a file in it: they are the user's, not root's."""
+    parts = path.split("/")
+    home = len(canonical("/home").split("/")) if within(path, canonical("/home")) else len(["", "home"])
+    if within(canonical(path), canonical("/home")):
+        for end in range(home + 2, len(parts)):
+            yield "/".join(parts[:end])
 
 
 def _written(path: str, mode: str, user: str, group: str, content: str) -> str:

@@ -11,7 +11,6 @@ from pyinfra_nspawn.specs import credentials
 from pyinfra_nspawn.specs.base import Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import FilePath, FileText
-from pyinfra_nspawn.specs.host import HOST_SYSROOT, STATE_DIRECTORY
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
     AuthorizedKey,
@@ -129,66 +128,6 @@ class Guest(Spec):
         if self.source.guest and self.isolation != "none":
             raise ValueError("source: 'guest' needs isolation 'none': else it cannot deploy anything")
         return self
-
-    @property
-    def unit(self) -> str:
-        """The guest's unit on the host."""
-        return f"systemd-nspawn@{self.name}.service"
-
-    @property
-    def directory(self) -> str:
-        """Everything of the guest that is kept on the host: its sysroot too, unless that is shared."""
-        return f"{STATE_DIRECTORY}/{self.name}"
-
-    @property
-    def sysroot_directory(self) -> str:
-        """The OSTree sysroot that the guest is deployed in."""
-        return HOST_SYSROOT if self.sysroot == "shared" else self.directory
-
-    @property
-    def boot(self) -> str:
-        """The /boot of that sysroot, where its boot loader entries are."""
-        return "/boot" if self.sysroot == "shared" else f"{self.directory}/boot"
-
-    @property
-    def stateroot(self) -> str:
-        """The guest's stateroot on the host."""
-        return f"{self.sysroot_directory}/ostree/deploy/{self.name}"
-
-    @property
-    def deployments(self) -> str:
-        """Where its deployments lie, as `current` names them: a private sysroot lies beside it."""
-        return f"{self.stateroot}/deploy".removeprefix(f"{self.directory}/")
-
-    @property
-    def current(self) -> str:
-        """The symlink to the deployment that the guest boots."""
-        return f"{self.directory}/current"
-
-    @property
-    def var(self) -> str:
-        """The guest's /var on the host."""
-        return f"{self.stateroot}/var"
-
-    @property
-    def mounts(self) -> str:
-        """Where the guest's unit, and nothing else, sees what it binds into the guest."""
-        return f"/run/pyinfra-nspawn/{self.name}"
-
-    @property
-    def credentials_directory(self) -> str:
-        """Where the guest's credentials lie on the host, 0600 in a directory 0700."""
-        return f"{self.directory}/credentials"
-
-    @property
-    def settings_file(self) -> str:
-        """The guest's .nspawn file (systemd.nspawn(5))."""
-        return f"/etc/systemd/nspawn/{self.name}.nspawn"
-
-    @property
-    def dropin_directory(self) -> str:
-        """Where the drop-ins of the guest's unit lie."""
-        return f"/etc/systemd/system/{self.unit}.d"
 
 
 class Guests(Spec):

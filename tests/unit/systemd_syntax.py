@@ -121,19 +121,3 @@ def _replaced(text: str, mark: str, known: dict[str, str]) -> str:
         return known[match[1]]
 
     return re.sub(re.escape(mark) + "(.?)", one, text, flags=re.DOTALL)
-
-
-def nspawn_words(value: str) -> list[str]:
-    """Return the words of a .nspawn file's Environment= or Parameters=."""
-    return words(value, escapes=False)
-
-
-def system_calls(value: str) -> list[str]:
-    """Return the names of a .nspawn file's SystemCallFilter=, each forbidden one with a `~` of its own.
-
-    A `~` at the beginning forbids all that follow; at any other place it is part of an unknown name.
-    """
-    names = value.removeprefix("~").split()
-    if any(name.startswith("~") for name in names):
-        raise ValueError(f"'~' is no name's but the whole list's: {value!r}")
-    return [f"~{name}" for name in names] if value.startswith("~") else names

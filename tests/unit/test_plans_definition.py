@@ -1,187 +1,382 @@
-"""The files of a guest's definition: rendered, compared, refused."""
+"""The files of a guest's definition: compared, written, and tried on a running guest."""
 
 import base64
 from dataclasses import replace
 
 import pytest
 
-from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Machine
-from pyinfra_nspawn.plans import Plan
-from pyinfra_nspawn.plans.definition import definition
-from pyinfra_nspawn.plans.files import nspawn_word, unit_value
-from pyinfra_nspawn.plans.rendered import define
-from tests.unit.seen import guest, running
+from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Unit
+from pyinfra_nspawn.plans import guest as stages
+from pyinfra_nspawn.plans.plan import Plan
+from pyinfra_nspawn.plans.render import define
+from pyinfra_nspawn.specs import Guest
+from tests.unit.seen import (
+    BOOT,
+    LIMITS,
+    OLD,
+    SETTINGS,
+    STATE,
+    STOPPED,
+    converged,
+    error,
+    finding,
+    guest,
+    own,
+    payload,
+    plan,
+    running,
+    snapshot,
+    step,
+    stopped,
+    verbs,
+)
 
-NSPAWN = "/etc/systemd/nspawn/web.nspawn"
-DROPINS = "/etc/systemd/system/systemd-nspawn@web.service.d"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example.org"
+MANAGED = "# Managed by pyinfra-nspawn\n"
 
 
-def bundle(plan: Plan) -> dict[str, tuple[str, str]]:
-    lines = (line.split(" ") for line in plan.steps[0].stdin.splitlines())
-    return {path: (mode, base64.b64decode("".join(rest)).decode()) for mode, path, *rest in lines}
+def written(found: Plan) -> dict[str, tuple[str, str]]:
+    return payload(step(found, "definition"))
+
+
+def edited(seen: GuestSeen, path: str, **fields: str) -> dict[str, FileSeen]:
+    return {**seen.files, path: replace(seen.files[path], **fields)}
 
 
 def test_a_new_guest():
-    plan = definition(guest(), {})
-    files = bundle(plan)
-    assert set(files) == {NSPAWN, f"{DROPINS}/50-ostree.conf", f"{DROPINS}/60-limits.conf"}
-    assert all(mode == "644" for mode, _ in files.values())
-    assert plan.steps[0].arguments == ("web", "reload")
-    assert [diff.before for diff in plan.diffs] == [(), (), ()]
+    found = plan(guest(), stages.definition)
+    assert set(written(found)) == {BOOT, LIMITS}
+    assert all(mode == "644" for mode, _ in written(found).values())
+    assert step(found, "definition").arguments == ("reload",)
+    assert [diff.before for diff in step(found, "definition").diffs] == [(), ()]
+    missing = finding(found, "missing", BOOT)
+    assert (missing.guest, missing.seen, missing.severity) == ("web", "", "change")
+    assert missing.wanted.startswith("sha256:")
+    assert missing.wanted.endswith(" 644 0:0")
 
 
 def test_nothing_to_do():
-    assert definition(guest(), {"web": running(guest())}) == Plan()
+    assert converged(guest()) == Plan("web")
 
 
 def test_only_the_changed_lines_are_in_the_diff():
-    before, after = guest(hostname="old"), guest(hostname="new")
-    plan = definition(after, {"web": running(before)})
-    settings, booted = plan.diffs
-    assert set(settings.after) - set(settings.before) == {"Hostname=new"}
-    (changed,) = set(booted.after) - set(booted.before)
-    assert changed == f"Environment=PYINFRA_NSPAWN_DEFINITION={define(after).digest}"
+    after = guest(hostname="new")
+    found = plan(after, seen=running(guest(hostname="old")), private=own(OLD))
+    (diff,) = step(found, "try").diffs
+    changed = set(diff.after) - set(diff.before)
+    assert changed == {
+        r"    --hostname=new \\".replace(r"\\", "\\"),
+        f"Environment=PYINFRA_NSPAWN_DEFINITION={define(after).digest}",
+    }
 
 
-def test_limits_reload_and_do_not_restart():
-    before, after = guest(), guest(limits={"memory_max": "1G", "cpu_quota": "50%", "tasks_max": 9})
-    plan = definition(after, {"web": running(before)})
-    assert set(bundle(plan)) == {f"{DROPINS}/60-limits.conf"}
-    assert plan.steps[0].arguments == ("web", "reload")
-    assert define(before).digest == define(after).digest
-    _, text = bundle(plan)[f"{DROPINS}/60-limits.conf"]
-    assert "MemoryMax=1G\nCPUQuota=50%\nTasksMax=9\n" in text
+def test_limits_are_reloaded_and_restart_nothing():
+    after = guest(limits={"memory_max": "1G", "cpu_quota": "50%", "tasks_max": 9})
+    found = plan(after, seen=running(guest()), private=own(OLD))
+    assert verbs(found) == ["definition"]
+    assert set(written(found)) == {LIMITS}
+    assert step(found, "definition").arguments == ("reload",)
+    assert "MemoryMax=1G\nCPUQuota=50%\nTasksMax=9\n" in written(found)[LIMITS][1]
 
 
 def test_a_pending_daemon_reload_is_done():
-    plan = definition(guest(), {"web": running(guest(), need_daemon_reload=True)})
-    assert plan.steps[0].arguments == ("web", "reload")
-    assert plan.steps[0].stdin == ""
+    found = plan(seen=running(guest(), need_daemon_reload=True), private=own(OLD))
+    reload = step(found, "definition")
+    assert (reload.arguments, reload.payload) == (("reload",), "")
+    assert reload.text == "guest web: daemon-reload"
 
 
 def test_a_directory_that_others_can_enter_is_closed():
-    seen = replace(running(guest()), directory="755 0:0")
-    assert definition(guest(), {"web": seen}).steps[0].text.endswith("make /var/lib/pyinfra-nspawn/web 0700")
+    found = converged(guest(), directory="755 0:0")
+    assert step(found, "definition").text == f"guest web: make {STATE} 0700"
+    assert step(found, "definition").arguments == ("",)
+    differs = finding(found, "differs")
+    assert (differs.guest, differs.field) == ("web", STATE)
+    assert (differs.wanted, differs.seen) == ("700 0:0", "755 0:0")
 
 
-def test_wrong_modes_and_owners_are_mended():
+def test_wrong_modes_and_owners_are_corrected():
+    found = converged(guest(), files=edited(running(guest()), BOOT, mode="666", owner="1000:0"))
+    assert set(written(found)) == {BOOT}
+    differs = finding(found, "differs")
+    assert (differs.guest, differs.field) == ("web", BOOT)
+    assert differs.wanted.split() != differs.seen.split()
+    assert differs.wanted.split()[0] == differs.seen.split()[0]
+    assert differs.seen.endswith(" 666 1000:0")
+
+
+def test_the_settings_file_of_an_earlier_version_is_removed():
     seen = running(guest())
-    changed = FileSeen(seen.files[NSPAWN].content, "666", "1000:0")
-    plan = definition(guest(), {"web": replace(seen, files={**seen.files, NSPAWN: changed})})
-    assert set(bundle(plan)) == {NSPAWN}
+    found = converged(guest(), files={**seen.files, SETTINGS: FileSeen(MANAGED + "[Exec]\n", "644")})
+    assert verbs(found) == ["definition"]
+    assert written(found) == {SETTINGS: ("-", "")}
+    assert step(found, "definition").arguments == ("",)
+    extra = finding(found, "extra")
+    assert (extra.guest, extra.field, extra.wanted) == ("web", SETTINGS, "")
+    assert extra.problem == f"{SETTINGS} is no longer used"
 
 
-def test_a_way_in():
-    wanted = guest(
-        authorized_keys=[KEY],
-        mask_units=["a.service", "b.timer"],
-        files={"/etc/motd": {"content": "50% of $x\n", "mode": "0600", "user": "daemon"}},
-        credentials={"tmpfiles.extra": "d /opt", "token": "hunter2"},
-        machine_id="0123456789abcdef0123456789abcdef",
-    )
-    text = define(wanted).files[NSPAWN]
-    assert "Parameters=systemd.mask=a.service systemd.mask=b.timer\n" in text
-    assert "MachineID=0123456789abcdef0123456789abcdef\n" in text
-    extra = define(wanted).credentials["tmpfiles.extra"].splitlines()
-    assert extra[:2] == ["d /opt", "d /root/.ssh 0700 root root"]
-    assert extra[2].startswith("f+~ /root/.ssh/authorized_keys 0600 root root - ")
-    assert base64.b64decode(extra[2].split()[-1]).decode() == f"{KEY}\n"
-    assert extra[3] == "f+~ /etc/motd 0600 daemon root - " + base64.b64encode(b"50% of $x\n").decode()
+# Credentials.
+
+SECRET = guest(credentials={"token": "hunter2"})
 
 
-def test_binds_stand_beside_those_of_etc_and_var():
-    """One `Bind=` in the .nspawn file replaces all `--bind` of the command line, that of /etc too."""
-    binds = [
-        {"source": "/srv/a"},
-        {"source": "/srv/b", "target": "/var/b", "read_only": False, "idmap": True},
-    ]
-    files = define(guest(binds=binds)).files
-    assert "Bind" not in files[NSPAWN]
-    lines = [line.strip(" \\") for line in files[f"{DROPINS}/50-ostree.conf"].splitlines()]
-    assert [line for line in lines if line.startswith("--bind")] == [
-        "--bind=/run/pyinfra-nspawn/web/etc:/etc:idmap",
-        "--bind=/var/lib/pyinfra-nspawn/web/ostree/deploy/web/var:/var:idmap",
-        "--bind-ro=/srv/a:/srv/a",
-        "--bind=/srv/b:/var/b:idmap",
-    ]
-
-
-def test_secrets_travel_on_stdin_alone():
-    plan = definition(guest(credentials={"token": "hunter2"}), {})
-    step = plan.steps[0]
-    assert bundle(plan)["/var/lib/pyinfra-nspawn/web/credentials/token"] == ("600", "hunter2")
-    shown = [step.text, *step.arguments, *(line for diff in plan.diffs for line in diff.after)]
+def test_secrets_travel_in_the_payload_alone():
+    found = plan(SECRET, stages.definition)
+    writes = step(found, "definition")
+    assert written(found)[f"{STATE}/credentials/token"] == ("600", "hunter2")
+    shown = [writes.text, *writes.arguments, *(line for diff in writes.diffs for line in diff.after)]
+    shown += [str(item.to_json()) for item in found.findings]
     assert not any("hunter2" in line for line in shown)
-    assert "write credential token (not shown)" in step.text
+    assert "write credential token (not shown)" in writes.text
 
 
-def test_a_changed_secret_is_another_definition():
-    one, two = (define(guest(credentials={"token": text})) for text in ("one", "two"))
-    assert one.digest != two.digest
+@pytest.mark.parametrize(
+    ("seen", "kind"),
+    [({}, "missing"), ({"token": FileSeen("e3b0", "600")}, "differs")],
+)
+def test_a_credential_is_found_by_name_and_without_its_value(seen, kind: str):
+    item = finding(plan(SECRET, seen=replace(running(SECRET), credentials=seen), private=own(OLD)), kind)
+    assert (item.guest, item.field) == ("web", "credentials.token")
+    assert item.wanted == item.seen == ""
+
+
+def test_a_credential_that_others_can_read_is_written_anew():
+    readable = replace(running(SECRET).credentials["token"], mode="644")
+    found = converged(SECRET, credentials={"token": readable})
+    assert written(found) == {f"{STATE}/credentials/token": ("600", "hunter2")}
 
 
 def test_a_credential_that_is_no_longer_wanted_goes():
-    seen = replace(running(guest()), credentials={"old": FileSeen("e3b0", "600")})
+    found = converged(guest(), credentials={"old": FileSeen("e3b0", "600")})
+    assert written(found) == {f"{STATE}/credentials/old": ("-", "")}
+    extra = finding(found, "extra")
+    assert (extra.guest, extra.field) == ("web", "credentials.old")
+
+
+# A changed definition of a running guest is tried.
+
+CHANGED = guest(hostname="new", credentials={"token": "hunter2"}, start_timeout_seconds=30)
+
+
+def test_a_changed_definition_is_tried_and_nothing_else_is_done():
+    found = plan(CHANGED, seen=running(guest()), private=own(OLD))
+    assert verbs(found) == ["try"]
+    tries = step(found, "try")
+    assert tries.arguments == ("30", "fail", define(CHANGED).digest, "")
+    assert tries.program
+    assert tries.text.startswith(
+        "try the changed definition of guest web: restart it, go back if it does not come up"
+    )
+    outdated = finding(found, "outdated")
+    assert (outdated.guest, outdated.field, outdated.severity) == ("web", "definition", "change")
+    assert (outdated.wanted, outdated.seen) == (define(CHANGED).digest, define(guest()).digest)
+
+
+def test_the_payload_of_a_trial():
+    tries = step(plan(CHANGED, seen=running(guest()), private=own(OLD)), "try")
+    verb, trial = tries.payload.splitlines()[0].split(" ")
+    assert verb == "trial"
+    assert base64.b64decode(trial).decode() == define(CHANGED).trial
+    assert payload(tries) == {
+        BOOT: ("644", define(CHANGED).files[BOOT]),
+        LIMITS: ("644", define(CHANGED).files[LIMITS]),
+        f"{STATE}/credentials/token": ("600", "hunter2"),
+    }
+
+
+def test_a_trial_brings_every_credential_and_what_is_to_go():
+    before, after = (guest(hostname=name, credentials={"kept": "1", name: "2"}) for name in ("old", "new"))
+    seen = running(before)
+    seen = replace(seen, files={**seen.files, SETTINGS: FileSeen(MANAGED, "644")})
+    tries = step(plan(after, seen=seen, private=own(OLD)), "try")
+    assert {path: mode for path, (mode, _) in payload(tries).items()} == {
+        BOOT: "644",
+        SETTINGS: "-",
+        f"{STATE}/credentials/old": "-",
+        f"{STATE}/credentials/kept": "600",
+        f"{STATE}/credentials/new": "600",
+    }
+    assert len(tries.payload.splitlines()) == 6
+
+
+def test_a_definition_that_was_written_and_is_not_run_yet_is_tried():
+    """`on_change` was `report` before."""
+    seen = running(CHANGED, definition="0" * 32)
+    found = plan(CHANGED, seen=seen, private=own(OLD))
+    assert verbs(found) == ["try"]
+    assert set(payload(step(found, "try"))) == {f"{STATE}/credentials/token"}
+
+
+@pytest.mark.parametrize("digest", [define(guest()).digest, define(CHANGED).digest])
+def test_while_another_run_tries_one_this_one_waits_and_looks_again(digest: str):
+    """Under the lock the program finds it done, or does it."""
+    seen = replace(running(guest(), definition=digest), trial="running")
+    assert verbs(plan(CHANGED, seen=seen, private=own(OLD))) == ["try"]
+
+
+def test_a_change_is_only_reported_when_asked():
+    wanted = guest(hostname="new", on_change="report")
+    found = plan(wanted, seen=running(guest()), private=own(OLD))
+    assert verbs(found) == ["definition"]
+    outdated = finding(found, "outdated")
+    assert (outdated.guest, outdated.field, outdated.severity) == ("web", "definition", "note")
+    assert outdated.hint == "Restart it, or set `on_change` to 'restart'."
+    again = replace(running(wanted), unit=replace(running(guest()).unit))
+    found = plan(wanted, seen=again, private=own(OLD))
+    assert not found.steps
+    assert finding(found, "outdated").severity == "note"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(running(guest()), files={}),
+        running(guest(), main_pid=0, active_state="activating", sub_state="auto-restart", definition=None),
+    ],
+)
+def test_a_guest_with_nothing_to_go_back_to_is_not_tried(seen: GuestSeen):
+    assert "try" not in verbs(plan(CHANGED, seen=seen, private=own(OLD)))
+
+
+@pytest.mark.parametrize("wanted", [guest(hostname="new", state="stopped"), guest(hostname="new")])
+def test_a_guest_that_does_not_run_is_not_tried(wanted: Guest):
+    seen = stopped(guest()) if wanted.state == "running" else running(guest())
+    found = plan(wanted, seen=seen, private=own(OLD))
+    assert verbs(found)[:2] == ["definition", "unit"]
+    assert not [item for item in found.findings if item.kind == "outdated"]
+
+
+# What did not come up is not tried again.
+
+REFUSED = define(CHANGED).digest
+
+
+@pytest.mark.parametrize("seen", [running(guest()), stopped(guest()), replace(running(guest()), files={})])
+@pytest.mark.parametrize("on_change", ["restart", "report"])
+def test_a_definition_that_did_not_come_up_is_refused(seen: GuestSeen, on_change: str):
+    wanted = CHANGED.model_copy(update={"on_change": on_change})
+    found = error(plan(wanted, seen=replace(seen, refused=REFUSED), private=own(OLD)), "refused-definition")
+    assert (found.guest, found.field, found.wanted) == ("web", "definition", REFUSED)
+    assert found.seen == (seen.unit.definition or "")
+    assert found.problem == "the desired definition did not come up when it was tried last"
+    assert found.hint == f"Change it in the inventory, or fix the cause and remove {STATE}/refused."
+
+
+@pytest.mark.parametrize(
+    "seen", [replace(running(CHANGED), refused=REFUSED), replace(running(guest()), refused="another")]
+)
+def test_any_other_definition_is_tried_or_runs(seen: GuestSeen):
+    assert not plan(CHANGED, seen=seen, private=own(OLD)).errors
+
+
+def test_a_guest_is_stopped_all_the_same():
+    wanted = CHANGED.model_copy(update={"state": "stopped"})
+    found = plan(wanted, seen=replace(running(guest()), refused=REFUSED), private=own(OLD))
+    assert verbs(found) == ["definition", "unit"]
+
+
+# What systemd makes of limits (case 14).
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit", "field", "wanted", "seen"),
+    [
+        ({"memory_max": "1G"}, {"memory_max": "infinity"}, "memory_max", "1G", "infinity"),
+        ({"memory_max": "50%"}, {"memory_max": "infinity"}, "memory_max", "50%", "infinity"),
+        ({"memory_max": "1G"}, {"memory_max": "1048576"}, "memory_max", "1G", "1048576"),
+        ({"cpu_quota": "50%"}, {"cpu_quota_us": "infinity"}, "cpu_quota", "50%", "infinity"),
+        ({"cpu_quota": "150%"}, {"cpu_quota_us": "500ms"}, "cpu_quota", "150%", "500ms"),
+        ({"tasks_max": 9}, {"tasks_max": "infinity"}, "tasks_max", "9", "infinity"),
+        ({"tasks_max": 9}, {"tasks_max": "16384"}, "tasks_max", "9", "16384"),
+        ({"tasks_max": "infinity"}, {"tasks_max": "16384"}, "tasks_max", "infinity", "16384"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_systemd_does_not_apply(limits, unit, field: str, wanted: str, seen: str):
+    limited = guest(limits=limits)
+    found = error(plan(limited, seen=running(limited, **unit), private=own(OLD)), "differs")
+    assert (found.guest, found.field, found.wanted, found.seen) == ("web", f"limits.{field}", wanted, seen)
+    assert found.hint.startswith(f"Correct `limits.{field}` in the inventory")
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit"),
+    [
+        ({"memory_max": "1G"}, {"memory_max": "1073741824"}),
+        ({"memory_max": "2000000"}, {"memory_max": "2000000"}),
+        ({"memory_max": "infinity"}, {"memory_max": "infinity"}),
+        ({"tasks_max": "infinity"}, {"tasks_max": "infinity"}),
+        ({"memory_max": "50%"}, {"memory_max": "8589934592"}),
+        ({"memory_max": "1G"}, {}),
+        ({"cpu_quota": "50%"}, {"cpu_quota_us": "500ms"}),
+        ({"cpu_quota": "150%"}, {"cpu_quota_us": "1.500000s"}),
+        ({"cpu_quota": "6150%"}, {"cpu_quota_us": "1min 1.500000s"}),
+        ({"cpu_quota": "9999999%"}, {"cpu_quota_us": "1d 3h 46min 39.990000s"}),
+        ({"tasks_max": 9}, {"tasks_max": "9"}),
+        ({}, {"memory_max": "infinity", "cpu_quota_us": "infinity", "tasks_max": "16384"}),
+    ],
+)
+def test_a_limit_that_systemd_applies(limits, unit):
+    limited = guest(limits=limits)
+    assert not plan(limited, seen=running(limited, **unit), private=own(OLD)).findings
+
+
+@pytest.mark.parametrize("loaded", [{"need_daemon_reload": True}, {"dropin_paths": (BOOT,)}])
+def test_a_limit_is_compared_only_once_it_is_loaded(loaded):
+    limited = guest(limits={"tasks_max": 9})
+    assert not plan(limited, seen=running(limited, tasks_max="16384", **loaded), private=own(OLD)).errors
+
+
+def test_a_limit_of_a_guest_that_does_not_run_is_compared_too():
+    limited = guest(limits={"tasks_max": 9}, state="stopped")
+    unit: Unit = replace(STOPPED, tasks_max="16384")
     assert (
-        definition(guest(), {"web": seen}).steps[0].stdin == "- /var/lib/pyinfra-nspawn/web/credentials/old\n"
+        error(plan(limited, seen=replace(stopped(limited), unit=unit), private=own(OLD))).field
+        == "limits.tasks_max"
     )
 
 
-def test_the_definition_names_no_deployment():
-    """/etc is that of one host deployment; a record in it would be the old one after a rollback."""
-    assert not any("/deploy/web/deploy/" in text for text in define(guest()).files.values())
+# Binds (cases 17 and 18).
 
 
-def test_a_file_in_our_place_that_is_not_ours():
-    foreign = {NSPAWN: FileSeen("[Exec]\nBoot=no\n", "644")}
-    plan = definition(guest(), {"web": GuestSeen(files=foreign)})
-    assert not plan.steps
-    (refusal,) = plan.refusals
-    assert refusal == (
-        f"guest web: {NSPAWN} is not ours: move it away, "
-        "take it over with `--data adopt=web`, or give the guest another name"
-    )
-    assert plan.diffs[0].before == ("[Exec]", "Boot=no")
+def bound(paths, **fields: object) -> Plan:
+    wanted = guest(**fields)
+    return stages.plan_guest(wanted, snapshot(running(wanted), own(OLD), paths=paths))
 
 
-@pytest.mark.parametrize("folder", [DROPINS, "/run/systemd/system/systemd-nspawn@web.service.d"])
-def test_another_drop_in_of_the_unit_is_foreign(folder: str):
-    seen = running(guest(), dropin_paths=(f"{DROPINS}/50-ostree.conf", f"{folder}/10-service.conf"))
-    (refusal,) = definition(guest(), {"web": seen}).refusals
-    assert f"{folder}/10-service.conf is a drop-in that is not ours" in refusal
+def test_a_bind_whose_source_does_not_exist():
+    found = error(bound({"/srv/www": None}, binds=[{"source": "/srv/www"}]), "impossible")
+    assert (found.guest, found.field, found.wanted, found.seen) == ("web", "binds./srv/www", "/srv/www", "")
+    assert found.problem == "bind source /srv/www does not exist on the host"
+    assert found.hint == "Create it on the host, or correct `binds`."
 
 
-def test_a_drop_in_that_systemd_has_not_loaded_yet_is_foreign_too():
-    seen = GuestSeen(files={f"{DROPINS}/10-service.conf": FileSeen("[Service]\n", "644")})
-    assert "10-service.conf is a drop-in that is not ours" in definition(guest(), {"web": seen}).refusals[0]
+def test_a_bind_of_which_nothing_is_known():
+    found = error(bound({}, binds=[{"source": "/srv/www"}]), "impossible")
+    assert found.problem == "whether /srv/www exists is unknown"
 
 
-def test_a_drop_in_of_all_services_is_the_host_s_affair():
-    seen = running(guest(), dropin_paths=("/usr/lib/systemd/system/service.d/10-timeout-abort.conf",))
-    assert definition(guest(), {"web": seen}) == Plan()
+@pytest.mark.parametrize(
+    ("bind", "isolation", "refused"),
+    [
+        ({"idmap": True, "read_only": False}, "private-users", True),
+        ({"idmap": True}, "private-users", True),
+        ({"read_only": False}, "private-users", False),  # what the guest writes there is nobody's
+        ({"read_only": False}, "overlay", True),
+        ({"read_only": False}, "none", True),
+        ({}, "overlay", False),
+    ],
+)
+def test_a_link_to_one_of_the_host_s_own_trees(bind, isolation: str, refused: bool):
+    found = bound({"/data/a": "/etc"}, binds=[{"source": "/data/a", **bind}], isolation=isolation)
+    if not refused:
+        assert not found.errors
+        return
+    item = error(found, "impossible")
+    assert (item.guest, item.field, item.wanted, item.seen) == ("web", "binds./data/a", "/data/a", "/etc")
+    assert item.problem == "bind source /data/a is /etc, which is the host's own"
+    assert item.hint == "Bind another directory, or bind it read-only and without `idmap`."
 
 
-def test_a_machine_of_that_name_from_another_unit():
-    seen = GuestSeen(machine=Machine(unit="machine-web.scope"))
-    assert (
-        "a machine of that name runs already, from machine-web.scope"
-        in definition(guest(), {"web": seen}).refusals[0]
-    )
-
-
-def test_a_unit_file_that_replaces_the_template():
-    path = "/etc/systemd/system/systemd-nspawn@web.service"
-    seen = replace(running(guest()), unit=replace(running(guest()).unit, fragment_path=path))
-    assert f"{path} replaces the unit's template" in definition(guest(), {"web": seen}).refusals[0]
-
-
-def test_guests_that_could_not_be_read():
-    assert definition(guest(), Unreadable("no")).refusals
-
-
-def test_escaping():
-    assert unit_value("a%b$c") == "a%%b$$c"
-    assert unit_value('say "no"') == '"say \\"no\\""'
-    assert nspawn_word("A=it's 100%") == "'A=it'\"'\"'s 100%'"
+def test_a_link_to_anything_else():
+    bind = {"source": "/data/a", "read_only": False, "idmap": True}
+    assert not bound({"/data/a": "/big disk/b"}, binds=[bind]).errors

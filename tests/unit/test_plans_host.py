@@ -1,26 +1,51 @@
 """What a host must be, and what it is given."""
 
+import re
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
-from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host
-from pyinfra_nspawn.plans import Plan
 from pyinfra_nspawn.plans import host as plans
-from pyinfra_nspawn.specs import HostSettings
-from tests.unit.seen import HOST, NEW, OLD, deployment, guest, host_sysroot, own, sysroots
+from pyinfra_nspawn.plans.host import CONCERNS, Concern, plan_host
+from pyinfra_nspawn.plans.plan import Plan
+from pyinfra_nspawn.plans.preflight import STATE_VERSION
+from pyinfra_nspawn.specs import Guest, HostSettings
+from tests.unit.seen import (
+    HOST,
+    NEW,
+    OLD,
+    UNKNOWN,
+    deployment,
+    error,
+    finding,
+    guest,
+    host_sysroot,
+    own,
+    snapshot,
+    step,
+    verbs,
+)
 
 BARE = replace(HOST, commands=("flock", "ostree", "rpm-ostree", "unshare"))
 LAYER = HostSettings(layer_packages=True)
+SYSCTL = "/etc/sysctl.d/60-pyinfra-nspawn.conf"
+MANAGED = "# Managed by pyinfra-nspawn\n"
 
 
-def preflight(
-    host: Host, settings: HostSettings | None = None, *, layering: bool = False, found=None
+def planned(
+    facts: object,
+    *concerns: Concern,
+    settings: HostSettings | None = None,
+    guests: tuple[Guest, ...] = (guest(),),
+    **seen: object,
 ) -> Plan:
-    return plans.preflight(
-        settings or HostSettings(), (guest(),), host, found or sysroots(), layering=layering
-    )
+    return plan_host(settings or HostSettings(), guests, snapshot(host_facts=facts, **seen), concerns)
+
+
+def preflight(facts: object, **fields: object) -> Plan:
+    return planned(facts, plans.preflight, **fields)
 
 
 def test_a_fit_host():
@@ -28,107 +53,223 @@ def test_a_fit_host():
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence", "remedy"),
+    ("changed", "field", "problem", "hint"),
     [
-        ({"root": False}, "no root rights", "set `_sudo`"),
-        ({"ostree_booted": False}, "not booted from OSTree", "OSTree host"),
-        ({"commands": ()}, "no `ostree` command", "install the package"),
-        ({"systemd_version": 249}, "systemd is 249", "update the host"),
-        ({"kernel": "5.10.0-8"}, "kernel is 5.10.0-8", "update the host"),
+        ({"root": False}, "root", "no root rights", "Set `_sudo` in the inventory."),
+        ({"ostree_booted": False}, "ostree_booted", "not booted from OSTree", "Use an OSTree host"),
+        ({"systemd_version": 249}, "systemd_version", "systemd is 249", "systemd 250 or later"),
+        ({"kernel": "5.10.0-8"}, "kernel", "the kernel is 5.10.0-8", "Update the host."),
         (
             {"kernel": "5.14.0", "state_file_system": "btrfs"},
+            "kernel",
             "id-mapped mounts of btrfs need 5.15",
-            "update the host",
+            "Update the host.",
         ),
-        ({"cgroup_version": 1}, "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
-        ({"max_user_namespaces": 0}, "user namespaces are forbidden", "user.max_user_namespaces"),
-        ({"state_file_system": "zfs"}, "/var/lib/pyinfra-nspawn lies on zfs", "put it on one of btrfs"),
-        ({"free_bytes": 2**20}, "/var/lib/pyinfra-nspawn has 1 MiB left", "free some"),
+        ({"cgroup_version": 1}, "cgroup_version", "cgroup v1", "systemd.unified_cgroup_hierarchy=1"),
+        ({"max_user_namespaces": 0}, "max_user_namespaces", "forbidden", "user.max_user_namespaces above 0"),
+        ({"state_file_system": "zfs"}, "state_file_system", "lies on zfs", "Put it on one of btrfs"),
+        ({"free_bytes": 2**20}, "free_bytes", "has 1 MiB left", "Free some, or lower `free_mib`"),
+        (
+            {"state_version": STATE_VERSION + 1},
+            "state_version",
+            "by a newer version",
+            "Upgrade pyinfra-nspawn",
+        ),
     ],
 )
-def test_an_unmet_precondition_and_its_remedy(changed, sentence: str, remedy: str):
-    refusals = preflight(replace(HOST, **changed)).refusals
-    assert any(sentence in refusal and remedy in refusal for refusal in refusals), refusals
+def test_an_unmet_precondition_and_its_hint(changed, field: str, problem: str, hint: str):
+    found = error(preflight(replace(HOST, **changed)), "unfit")
+    assert (found.guest, found.field) == ("", field)
+    assert problem in found.problem
+    assert hint in found.hint
+    assert len(found.problem) < 100
+    assert len(found.hint) < 100
 
 
-def test_every_unmet_precondition_is_in_one_list():
-    assert len(preflight(replace(HOST, root=False, ostree_booted=False, cgroup_version=1)).refusals) == 3
+@pytest.mark.parametrize("command", ["ostree", "flock", "unshare"])
+def test_a_missing_command(command: str):
+    commands = tuple(name for name in HOST.commands if name != command)
+    found = error(preflight(replace(HOST, commands=commands)), "unfit")
+    assert (found.field, found.wanted) == (f"commands.{command}", command)
+    assert found.problem == f"command `{command}` is missing"
+    assert found.hint == "Install the package that has it."
 
 
-def test_space_is_asked_for_only_when_a_guest_is_to_be_made():
-    assert preflight(replace(HOST, free_bytes=0), found=sysroots(own(OLD))) == Plan()
+def test_every_unmet_precondition_is_found_at_once():
+    found = preflight(replace(HOST, root=False, ostree_booted=False, cgroup_version=1), sysroots=UNKNOWN)
+    assert [item.field for item in found.errors] == ["root", "ostree_booted", "cgroup_version"]
+
+
+def test_both_sides_of_a_version():
+    found = error(preflight(replace(HOST, systemd_version=249)))
+    assert (found.wanted, found.seen) == ("250", "249")
+
+
+def test_user_namespaces_are_needed_only_for_the_isolation_that_uses_them():
+    without = replace(HOST, max_user_namespaces=0)
+    assert not preflight(without, guests=(guest(isolation="overlay"),)).errors
+    assert preflight(without, guests=()).errors
+
+
+def test_space_is_needed_only_for_a_guest_that_is_to_come():
+    full = replace(HOST, free_bytes=0)
+    assert preflight(full, private=own(OLD)) == Plan()
+    assert not preflight(full, guests=(guest(state="absent"),)).errors
+    unknown = snapshot(host_facts=full, guests=UNKNOWN)
+    assert not plan_host(HostSettings(), (guest(),), unknown, (plans.preflight,)).errors
+    assert not preflight(full, host=host_sysroot(stateroots=("fedora", "web"))).errors
+
+
+def test_the_state_that_the_program_writes_is_the_one_that_is_understood():
+    program = (files("pyinfra_nspawn.host") / "files.sh").read_text()
+    assert re.search(r"^STATE_VERSION=(\d+)$", program, re.MULTILINE)[1] == str(STATE_VERSION)
 
 
 def test_a_missing_systemd_container():
-    assert "no `machinectl` command" in preflight(BARE).refusals[0]
-    assert "run deploys/host.py, reboot, then run again" in preflight(BARE, LAYER).refusals[0]
-    assert preflight(BARE, LAYER, layering=True) == Plan()
-    assert preflight(BARE, layering=True).refusals
+    found = error(preflight(BARE), "unfit")
+    assert (found.field, found.wanted) == ("commands.machinectl", "machinectl")
+    assert "set `layer_packages`" in found.hint
+    found = error(preflight(BARE, settings=LAYER))
+    assert found.hint == "Run deploys/host.py, reboot the host, then run again."
+
+
+def test_it_is_no_obstacle_to_the_plan_that_layers_it():
+    assert verbs(planned(BARE, *CONCERNS, settings=LAYER))[0] == "layer"
+    found = error(planned(BARE, *CONCERNS))
+    assert "set `layer_packages`" in found.hint
 
 
 def test_layering_is_done_once_and_asks_for_a_reboot():
-    assert plans.container_package(LAYER, HOST, sysroots()) == Plan()
-    assert plans.container_package(LAYER, BARE, sysroots()).steps[0].script == "layer"
-    assert plans.container_package(HostSettings(), BARE, sysroots()).refusals
+    assert planned(HOST, plans.container_package, settings=LAYER) == Plan()
+    found = planned(BARE, plans.container_package, settings=LAYER)
+    assert (step(found, "layer").guest, step(found, "layer").sysroot) == ("", True)
+    missing = finding(found, "missing")
+    assert (missing.guest, missing.wanted) == ("", "systemd-container")
     staged = deployment(OLD, "fedora", staged=True, packages=("systemd-container",))
-    found = sysroots(host=host_sysroot(deployments=(staged,)))
-    assert plans.container_package(LAYER, BARE, found).refusals == (
-        "systemd-container is layered but not booted: reboot, then run again",
-    )
+    host = host_sysroot(deployments=(staged,))
+    found = error(planned(BARE, plans.container_package, settings=LAYER, host=host), "unfit")
+    assert found.problem == "systemd-container is layered but not booted"
+    assert found.hint == "Reboot the host, then run again."
+
+
+def test_nothing_can_be_layered_without_rpm_ostree():
+    bare = replace(BARE, commands=())
+    found = error(planned(bare, plans.container_package, settings=LAYER), "unfit")
+    assert found.hint == "Install systemd-container on the host by hand."
 
 
 def test_machines_target():
-    assert plans.machines_target(HOST).steps
-    assert plans.machines_target(replace(HOST, machines_target="enabled")) == Plan()
+    found = planned(HOST, plans.machines_target)
+    assert step(found, "machines-target").arguments == ()
+    differs = finding(found, "differs")
+    assert (differs.field, differs.wanted, differs.seen) == ("machines_target", "enabled", "disabled")
+    assert planned(replace(HOST, machines_target="enabled"), plans.machines_target) == Plan()
+
+
+TWO = (guest(), guest(name="db"))
+
+
+def inotify(host: Host, guests: tuple[Guest, ...] = TWO) -> Plan:
+    return planned(host, plans.inotify, guests=guests)
 
 
 def test_inotify_is_raised_to_what_the_guests_need():
-    plan = plans.inotify((guest(), guest(name="db")), HOST)
-    assert plan.steps[0].arguments == ("/etc/sysctl.d/60-pyinfra-nspawn.conf", "160")
-    assert "fs.inotify.max_user_instances = 160\n" in plan.steps[0].stdin
-    after = replace(HOST, inotify_instances=160, sysctl_file=plan.steps[0].stdin)
-    assert plans.inotify((guest(), guest(name="db")), after) == Plan()
+    found = inotify(HOST)
+    sets = step(found, "sysctl")
+    assert sets.arguments == (SYSCTL, "160")
+    assert "fs.inotify.max_user_instances = 160\n" in sets.payload
+    (diff,) = sets.diffs
+    assert (diff.path, diff.before, diff.after[0]) == (SYSCTL, (), MANAGED.strip())
+    differs = finding(found, "differs")
+    assert (differs.field, differs.wanted, differs.seen) == ("inotify_instances", "160", "128")
+    assert inotify(replace(HOST, inotify_instances=160, sysctl_file=sets.payload)) == Plan()
+
+
+def test_a_guest_that_is_removed_needs_none():
+    assert step(inotify(HOST, (guest(), guest(name="db", state="absent"))), "sysctl").arguments[1] == "144"
 
 
 def test_inotify_is_never_lowered():
     high = replace(HOST, inotify_instances=8192)
-    assert plans.inotify((guest(),), high).steps[0].arguments[1] == "8192"
-    file = "# Managed by pyinfra-nspawn\nfs.inotify.max_user_instances = 8192\n"
-    assert plans.inotify((guest(),), replace(high, sysctl_file=file)) == Plan()
+    assert step(inotify(high), "sysctl").arguments[1] == "8192"
+    file = f"{MANAGED}fs.inotify.max_user_instances = 8192\n"
+    assert inotify(replace(high, sysctl_file=file)) == Plan()
 
 
-def test_a_file_of_somebody_else_in_the_place_of_ours():
-    found = replace(HOST, sysctl_file="fs.inotify.max_user_instances = 1\n")
-    assert "is not ours: move it away" in plans.inotify((guest(),), found).refusals[0]
+def test_a_foreign_file_in_the_place_of_ours():
+    found = error(inotify(replace(HOST, sysctl_file="fs.inotify.max_user_instances = 1\n")), "foreign")
+    assert (found.guest, found.field) == ("", SYSCTL)
+    assert (found.problem, found.hint) == (f"{SYSCTL} is not ours", "Move it away, then run again.")
 
 
 def test_inotify_after_a_boot_that_lost_it():
-    file = "# Managed by pyinfra-nspawn\nfs.inotify.max_user_instances = 144\n"
-    assert plans.inotify((guest(),), replace(HOST, sysctl_file=file)).steps
+    assert inotify(replace(HOST, sysctl_file=f"{MANAGED}fs.inotify.max_user_instances = 160\n")).steps
+
+
+PERMISSIVE = HostSettings(selinux="permissive")
+
+
+def selinux(host: Host, settings: HostSettings = PERMISSIVE) -> Plan:
+    return planned(host, plans.selinux, settings=settings)
 
 
 def test_selinux():
-    assert plans.selinux(HostSettings(), HOST) == Plan()
-    wanted = HostSettings(selinux="permissive")
-    assert plans.selinux(wanted, HOST).steps[0].arguments == ("permissive",)
+    assert selinux(HOST, HostSettings()) == Plan()
+    found = selinux(HOST)
+    assert step(found, "selinux").arguments == ("permissive",)
+    differs = finding(found, "differs")
+    assert (differs.field, differs.wanted, differs.seen) == ("selinux", "permissive", "enforcing")
     now_only = replace(HOST, selinux="permissive")
-    assert plans.selinux(wanted, now_only).steps
-    assert plans.selinux(wanted, replace(now_only, selinux_configured="permissive")) == Plan()
-    assert plans.selinux(wanted, replace(HOST, selinux="disabled")).refusals
+    assert selinux(now_only).steps
+    assert selinux(replace(now_only, selinux_configured="permissive")) == Plan()
+    found = error(selinux(replace(HOST, selinux="disabled")), "unfit")
+    assert (found.field, found.wanted, found.seen) == ("selinux", "permissive", "disabled")
 
 
-def test_a_host_that_could_not_be_read():
-    unknown = Unreadable("no")
-    assert plans.preflight(HostSettings(), (), unknown, sysroots(), layering=False).refusals
-    assert plans.preflight(HostSettings(), (), HOST, unknown, layering=False).refusals
-    assert plans.container_package(HostSettings(), unknown, sysroots()).refusals
-    assert plans.machines_target(unknown).refusals
-    assert plans.inotify((), unknown).refusals
-    assert plans.selinux(HostSettings(), unknown).refusals
+def test_all_steps_of_a_host_are_one_plan():
+    found = planned(HOST, *CONCERNS, settings=PERMISSIVE)
+    assert verbs(found) == ["machines-target", "sysctl", "selinux"]
+    assert {item.guest for item in found.findings} == {""}
+
+
+def test_an_unfit_host_is_given_nothing():
+    assert not planned(replace(HOST, cgroup_version=1), *CONCERNS).steps
+
+
+@pytest.mark.parametrize("concern", CONCERNS)
+def test_a_host_that_could_not_be_read(concern):
+    found = error(planned(UNKNOWN, concern, settings=PERMISSIVE), "unreadable")
+    assert (found.guest, found.problem) == ("", "the host could not be read: it said 'Cannot fork'")
 
 
 @pytest.mark.parametrize(
-    ("following", "says"),
+    ("seen", "what"),
+    [
+        ({"sysroots": UNKNOWN}, "the host's OSTree sysroots"),
+        ({"host": UNKNOWN}, "the host's OSTree sysroot"),
+    ],
+)
+def test_sysroots_that_could_not_be_read(seen, what: str):
+    assert error(preflight(HOST, **seen), "unreadable").problem.startswith(f"{what} could not be read")
+
+
+def test_rpm_ostree_s_trouble_is_no_obstacle_to_a_host():
+    """Case 4."""
+    assert preflight(HOST, host=host_sysroot(layers=UNKNOWN)) == Plan()
+
+
+def test_ostree_s_complaint_is_a_note():
+    """Case 3."""
+    complaint = "fedora:fedora/iot, commit abc: no signature"
+    found = preflight(HOST, host=host_sysroot(complaint=complaint))
+    note = finding(found, "unreadable")
+    assert (note.guest, note.field, note.seen, note.severity) == ("", "deployments", complaint, "note")
+    assert complaint in note.problem
+    assert note.hint == 'Run "ostree admin status" on the host.'
+
+
+@pytest.mark.parametrize(
+    ("following", "problem"),
     [
         (
             deployment(NEW, "fedora"),
@@ -137,7 +278,17 @@ def test_a_host_that_could_not_be_read():
         (deployment(NEW, "web"), "the host boots stateroot web next, not its own"),
     ],
 )
-def test_what_a_host_boots_next_is_told(following, says: str):
+def test_what_a_host_boots_next_is_noted(following, problem: str):
     host = host_sysroot(deployments=(following, deployment(OLD, "fedora", booted=True)))
-    (note,) = plans.preflight(HostSettings(), (), HOST, sysroots(host=host), layering=False).notes
-    assert note.startswith(says)
+    note = finding(preflight(HOST, host=host), "boot-order")
+    assert (note.guest, note.field, note.severity) == ("", "deployments", "note")
+    assert (note.wanted, note.seen) == (f"{OLD}.0", f"{NEW}.0")
+    assert note.problem == problem
+    assert note.hint
+
+
+@pytest.mark.parametrize("fields", [{"booted": True}, {"staged": True}])
+def test_a_deployment_that_gets_what_is_written_now(fields):
+    following = deployment(NEW, "fedora", **fields)
+    host = host_sysroot(deployments=(following, deployment(OLD, "fedora", booted=True)))
+    assert not preflight(HOST, host=host).findings

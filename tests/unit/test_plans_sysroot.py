@@ -1,242 +1,324 @@
-"""Which commit a guest gets, and that nothing of it is done twice or chosen by position."""
+"""Where a guest's stateroot lies, which commit it gets, and that nothing is done twice."""
 
 from dataclasses import replace
 
 import pytest
 
-from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen
-from pyinfra_nspawn.facts.ostree import HostSysroots
-from pyinfra_nspawn.plans import Plan
-from pyinfra_nspawn.plans import sysroot as plans
-from tests.unit.seen import NEW, OLD, UNIT, current, deployment, guest, host_sysroot, own, sysroots
+from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.plans import guest as stages
+from pyinfra_nspawn.plans.plan import Plan
+from tests.unit.seen import (
+    BESIDE,
+    LINK,
+    NEW,
+    OLD,
+    STATE,
+    THIRD,
+    UNIT,
+    UNKNOWN,
+    beside,
+    current,
+    deployment,
+    error,
+    finding,
+    guest,
+    host_sysroot,
+    own,
+    plan,
+    running,
+    step,
+    verbs,
+)
 
-ABSENT = "c" * 64
+OF_SYSROOT = (stages.stateroot, stages.commit, stages.deployment, stages.current)
+MOVED = deployment(THIRD, "fedora", booted=True)
 
 
-def no_one_asks(commit: str) -> str:
-    raise AssertionError(f"asked for {commit}")
+def sysroot(wanted=None, **seen: object) -> Plan:
+    return plan(wanted or guest(), *OF_SYSROOT, **seen)
 
 
-def look(seen=None, found=None, wanted=None):
-    return plans.look(wanted or guest(), found or sysroots(), {"web": seen} if seen else {})
+def pull(source: str, **seen: object) -> tuple[str, ...]:
+    return step(sysroot(guest(source=source), **seen), "pull").arguments
 
 
-def pull(source: str, presence=no_one_asks, **view: object) -> Plan:
-    wanted = guest(source=source)
-    return plans.commit(wanted, look(wanted=wanted, **view), presence)
+def deployed(**fields: object) -> dict[str, object]:
+    """Return a guest that boots a deployment of OLD."""
+    return {"seen": GuestSeen(current=current(OLD)), "private": own(OLD), **fields}
 
 
 def test_a_new_guest():
-    wanted, view = guest(), look()
-    assert [step.script for step in plans.stateroot(wanted, view).steps] == ["stateroot"]
-    assert plans.commit(wanted, view, no_one_asks).steps[0].arguments == ("web", OLD, "", "")
-    assert plans.deployment(wanted, view).steps[0].arguments == ("web", OLD)
-    assert plans.current(wanted, view).steps[0].text == "let guest web boot the deployment of host"
+    found = sysroot()
+    assert [(item.verb, item.arguments) for item in found.steps] == [
+        ("stateroot", ("private",)),
+        ("pull", ("private", "", OLD)),
+        ("deploy", ("private", OLD)),
+        ("current", ("private", OLD)),
+    ]
+    assert not any(item.sysroot for item in found.steps)
+    assert finding(found, "missing", "stateroot").wanted == f"{STATE}/ostree/deploy/web"
+    assert finding(found, "missing", "commit").wanted == OLD
+    assert finding(found, "missing", "deployment").wanted == OLD
+    assert finding(found, "missing", "current").wanted == OLD
+    assert found.steps[0].text == f"make the OSTree sysroot {STATE} with stateroot web"
 
 
-def test_a_guest_that_is_there():
-    wanted, view = guest(), look(GuestSeen(current=current(OLD)), sysroots(own(OLD)))
-    assert plans.stateroot(wanted, view) == Plan()
-    assert plans.commit(wanted, view, no_one_asks) == Plan()
-    assert plans.deployment(wanted, view) == Plan()
-    assert plans.current(wanted, view) == Plan()
+def test_a_guest_that_exists():
+    assert sysroot(**deployed()) == Plan("web")
 
 
 def test_the_base_commit_of_a_host_with_layered_packages():
-    host = host_sysroot(deployments=(deployment(ABSENT, "fedora", booted=True, base_checksum=OLD),))
-    assert pull("host", found=sysroots(host=host)).steps[0].arguments == ("web", OLD, "", "")
+    host = host_sysroot(deployments=(deployment(THIRD, "fedora", booted=True, base_checksum=OLD),))
+    assert pull("host", host=host) == ("private", "", OLD)
 
 
 def test_a_ref_that_the_host_has_is_not_pulled_again():
-    assert pull("fedora:iot").steps[0].arguments == ("web", NEW, "", "")
-    assert pull("local").steps[0].arguments == ("web", NEW, "", "")
+    assert pull("fedora:iot") == ("private", "", NEW)
+    assert pull("local") == ("private", "", NEW)
 
 
 def test_a_ref_that_only_the_remote_has():
-    plan = pull("fedora:silverblue")
-    assert plan.steps[0].arguments == ("web", "", "fedora", "silverblue")
-    wanted = guest(source="fedora:silverblue")
-    assert plans.deployment(wanted, look()).steps[0].text.startswith("deploy fedora:silverblue in")
+    found = sysroot(guest(source="fedora:silverblue"))
+    assert step(found, "pull").arguments == ("private", "fedora", "silverblue")
+    assert step(found, "pull").sysroot
+    assert step(found, "deploy").arguments == ("private", "fedora:silverblue")
+    assert step(found, "current").arguments == ("private", "fedora:silverblue")
+    assert finding(found, "missing", "commit").wanted == "fedora:silverblue"
 
 
-def test_a_commit_that_only_the_remote_has():
-    plan = pull(f"fedora:{ABSENT}", lambda _: "partial")
-    assert plan.steps[0].arguments == ("web", ABSENT, "fedora", ABSENT)
+@pytest.mark.parametrize("presence", ["partial", "absent"])
+def test_a_commit_that_only_the_remote_has(presence: str):
+    host = host_sysroot(commits={THIRD: presence})
+    assert pull(f"fedora:{THIRD}", host=host) == ("private", "fedora", THIRD)
 
 
 def test_a_commit_that_the_host_has():
-    assert pull(ABSENT, lambda _: "present").steps[0].arguments == ("web", ABSENT, "", "")
+    host = host_sysroot(commits={THIRD: "present"})
+    assert pull(THIRD, host=host) == ("private", "", THIRD)
+    assert pull(f"fedora:{THIRD}", host=host) == ("private", "", THIRD)
 
 
 @pytest.mark.parametrize(
-    ("source", "sentence"),
+    ("source", "problem", "hint"),
     [
-        ("nowhere", "the host's repository has no ref nowhere: pull it, or write REMOTE:nowhere"),
-        ("iot", "the host's repository has no ref iot: pull it, or write REMOTE:iot"),
-        ("debian:iot", "the host knows no remote debian: add it with `ostree remote add`"),
-        (ABSENT, f"the host's repository has no commit {ABSENT}: pull it, or write REMOTE:COMMIT"),
+        ("nowhere", "the host's repository has no ref nowhere", "or write REMOTE:nowhere in `source`."),
+        ("iot", "the host's repository has no ref iot", "or write REMOTE:iot in `source`."),
+        ("debian:iot", "the host knows no remote debian", 'Add it with "ostree remote add" on the host.'),
+        (THIRD, f"the host's repository has no commit {THIRD}", "or write REMOTE:COMMIT in `source`."),
+        (
+            f"debian:{THIRD}",
+            "the host knows no remote debian",
+            'Add it with "ostree remote add" on the host.',
+        ),
     ],
 )
-def test_a_source_that_cannot_be_had(source: str, sentence: str):
-    (refusal,) = pull(source, lambda _: "absent").refusals
-    assert refusal.startswith(f"guest web: {sentence}")
-
-
-def test_a_commit_of_which_nothing_is_known_is_not_taken_for_absent():
-    (refusal,) = pull(ABSENT, lambda _: Unreadable("it said 'Cannot fork'")).refusals
-    assert refusal.endswith("could not be read (it said 'Cannot fork'); mend that and run again")
-
-
-def test_what_is_somebody_else_s_is_refused_before_anything_is_made():
-    dropin = "/etc/systemd/system/systemd-nspawn@web.service.d/10-service.conf"
-    view = look(GuestSeen(files={dropin: FileSeen("[Service]\n", "644")}))
-    assert f"{dropin} is a drop-in that is not ours" in plans.stateroot(guest(), view).refusals[0]
+def test_a_source_that_cannot_be_had(source: str, problem: str, hint: str):
+    found = error(sysroot(guest(source=source), host=host_sysroot(commits={THIRD: "absent"})), "impossible")
+    assert (found.guest, found.field, found.wanted) == ("web", "source", source)
+    assert found.problem == problem
+    assert found.hint.endswith(hint)
 
 
 def test_an_unbooted_host_has_no_commit_of_its_own():
     host = host_sysroot(deployments=(deployment(OLD, "fedora"),))
-    assert "name a commit" in pull("host", found=sysroots(host=host)).refusals[0]
+    found = error(sysroot(host=host), "impossible")
+    assert found.problem == "`source: host` needs a host that was booted from OSTree"
 
 
-def test_a_source_that_moved_is_told_and_nothing_more():
-    seen, found = GuestSeen(current=current(OLD)), sysroots(own(OLD))
-    plan = pull("fedora:iot", seen=seen, found=found)
-    assert plan.notes == (
-        f"guest web is behind: it boots commit {OLD[:12]}, and fedora:iot is {NEW[:12]} now",
-    )
-    assert not plan.steps
-    wanted = guest(source="fedora:iot")
-    assert plans.deployment(wanted, look(seen, found, wanted)) == Plan()
-    assert plans.current(wanted, look(seen, found, wanted)) == Plan()
+def test_a_commit_of_which_nothing_is_known_is_not_taken_for_absent():
+    found = error(sysroot(guest(source=THIRD)), "unreadable")
+    assert (found.guest, found.field, found.wanted) == ("web", "source", THIRD)
 
 
-def test_a_run_that_was_killed_after_the_deployment():
-    wanted, view = guest(), look(GuestSeen(), sysroots(own(NEW, OLD)))
-    assert plans.commit(wanted, view, no_one_asks) == Plan()
-    assert plans.deployment(wanted, view) == Plan()
-    assert plans.current(wanted, view).steps[0].arguments == ("web", current(OLD))
+# Trouble with what a guest does not need is not its trouble.
+
+LAYERS = host_sysroot(layers=UNKNOWN, commits={THIRD: "present"})
 
 
-def test_a_current_that_points_nowhere_is_mended_by_the_source():
-    wanted, view = guest(), look(GuestSeen(current=current(NEW)), sysroots(own(OLD)))
-    assert plans.deployment(wanted, view) == Plan()
-    assert plans.current(wanted, view).steps[0].arguments == ("web", current(OLD))
+def test_rpm_ostree_s_trouble_refuses_what_needs_the_base_commit():
+    """Case 4."""
+    for source in ("host", "guest"):
+        wanted = guest(source=source, isolation="none")
+        found = error(sysroot(wanted, host=LAYERS), "unreadable")
+        assert (found.guest, found.field, found.wanted) == ("web", "source", source)
+        assert found.problem == "the host's base commit is unknown: it said 'Cannot fork'"
+        assert "rpm-ostree status" in found.hint
+
+
+@pytest.mark.parametrize("source", ["fedora:iot", "local", THIRD])
+def test_and_nothing_else(source: str):
+    assert verbs(sysroot(guest(source=source), host=LAYERS)) == ["stateroot", "pull", "deploy", "current"]
+
+
+def test_and_no_guest_that_is_deployed():
+    found = plan(seen=running(guest()), private=own(OLD), host=LAYERS)
+    assert not found.errors
+    assert finding(found, "unreadable").severity == "note"
+
+
+def test_ostree_s_complaint_of_the_guest_s_sysroot_is_a_note():
+    """Case 3."""
+    private = own(OLD, complaint="GPG verification enabled, but no signatures found")
+    found = sysroot(**deployed(private=private))
+    note = finding(found, "unreadable")
+    assert (note.guest, note.field, note.severity) == ("web", "deployments", "note")
+    assert note.seen == "GPG verification enabled, but no signatures found"
+    assert f"ostree admin --sysroot={STATE} status" in note.hint
+    assert not found.errors
+
+
+# A deployed guest keeps its commit.
+
+
+def test_a_source_that_moved_is_noted_and_nothing_more():
+    found = sysroot(guest(source="fedora:iot"), **deployed())
+    behind = finding(found, "behind")
+    assert (behind.guest, behind.field, behind.wanted, behind.seen) == ("web", "source", NEW, OLD)
+    assert behind.problem == f"it boots commit {OLD[:12]}, and fedora:iot is {NEW[:12]} now"
+    assert (behind.severity, bool(behind.hint)) == ("note", True)
+    assert not found.steps
+
+
+def test_a_deployed_guest_needs_its_source_no_more():
+    found = sysroot(guest(source="debian:iot"), **deployed())
+    assert not found.errors
+    assert finding(found, "impossible").severity == "note"
+
+
+def test_a_run_that_was_cut_off_after_the_deployment():
+    found = sysroot(private=own(NEW, OLD))
+    assert [(item.verb, item.arguments) for item in found.steps] == [("current", ("private", OLD))]
+    assert finding(found, "missing", "current").wanted == f"{OLD}.0"
+
+
+def test_a_current_that_points_nowhere_is_set_by_the_source():
+    found = sysroot(seen=GuestSeen(current=current(NEW)), private=own(OLD))
+    assert verbs(found) == ["current"]
+    differs = finding(found, "differs", "current")
+    assert (differs.wanted, differs.seen) == (f"{OLD}.0", f"{NEW}.0")
+    assert differs.problem == f"`current` points at {NEW[:12]}, which does not exist"
 
 
 def test_a_deployment_of_another_stateroot_is_none_of_the_guest():
-    other = own(OLD)
-    other = type(other)((deployment(OLD, "web-1"),), ("web-1",))
-    assert plans.deployment(guest(), look(GuestSeen(), sysroots(other))).steps
+    other = replace(own(), deployments=(deployment(OLD, "web-1"),), stateroots=("web-1",))
+    assert "deploy" in verbs(sysroot(private=other))
 
 
 @pytest.mark.parametrize(
-    ("found", "seen", "what"),
+    ("source", "hint", "wanted"),
     [
-        (Unreadable("no"), {}, "the host's OSTree sysroots"),
-        (HostSysroots(Unreadable("no")), {}, "the host's OSTree sysroot"),
-        (HostSysroots(host_sysroot(), {"web": Unreadable("no")}), {}, "the OSTree sysroot of guest web"),
-        (sysroots(), Unreadable("no"), "the host's guests"),
+        ("host", "Set `source` to 'guest' to let it boot that.", OLD),
+        ("guest", "It boots it at its next start.", NEW),
     ],
 )
-def test_what_cannot_be_read_is_not_taken_for_absent(found, seen, what: str):
-    view = plans.look(guest(), found, seen)
-    assert isinstance(view, Plan)
-    assert view.refusals == (f"{what} could not be read (no); mend that and run again",)
-    assert plans.stateroot(guest(), view) is view
-    assert plans.deployment(guest(), view) is view
+def test_what_a_guest_deployed_itself_is_noted(source: str, hint: str, wanted: str):
+    guest_ = guest(isolation="none", source=source)
+    found = sysroot(guest_, seen=GuestSeen(current=current(OLD)), private=own(NEW, OLD))
+    assert not found.steps
+    note = finding(found, "own-commit")
+    assert (note.guest, note.field, note.severity) == ("web", "deployments", "note")
+    assert {note.wanted, note.seen} == {OLD, NEW}
+    assert (note.wanted, note.hint) == (wanted, hint)
+    assert note.problem == f"it has deployed commit {NEW[:12]} itself"
 
+
+def test_a_guest_that_deploys_for_itself_begins_with_the_host_s_commit():
+    found = sysroot(guest(isolation="none", source="guest"))
+    assert step(found, "deploy").arguments == ("private", OLD)
+    assert step(found, "current").arguments == ("private", "guest")
+
+
+# Beside the host, and back.
 
 SHARED = guest(sysroot="shared")
-LINK = "/sysroot/ostree/deploy/web"
-OURS = GuestSeen(current=f"{LINK}/deploy/{OLD}.0", stateroot=LINK)
-BESIDE = host_sysroot(
-    deployments=(deployment(NEW, "fedora", booted=True), deployment(OLD)), stateroots=("fedora", "web")
-)
+PINNED = guest(sysroot="shared", source=OLD)
 
 
 def test_a_new_guest_beside_the_host():
-    view = look(wanted=SHARED)
-    assert plans.stateroot(SHARED, view).steps[0].script == "stateroot-shared"
-    assert plans.commit(SHARED, view, no_one_asks) == Plan()
-    assert plans.deployment(SHARED, view).steps[0].script == "deploy-shared"
-    view = look(replace(OURS, current=None), sysroots(host=BESIDE), SHARED)
-    assert plans.current(guest(sysroot="shared", source=OLD), view).steps[0].arguments == (
-        "web",
-        f"{LINK}/deploy/{OLD}.0",
-    )
+    found = sysroot(SHARED)
+    assert [(item.verb, item.arguments, item.sysroot) for item in found.steps] == [
+        ("stateroot", ("shared",), True),
+        ("deploy", ("shared", OLD), True),
+        ("current", ("shared", OLD), False),
+    ]
+    assert found.steps[0].text == "make stateroot web in the host's /ostree"
 
 
-def test_a_guest_beside_the_host_that_is_there():
-    view = look(OURS, sysroots(host=BESIDE), SHARED)
-    assert (
-        plans.stateroot(SHARED, view)
-        == plans.deployment(SHARED, view)
-        == plans.current(SHARED, view)
-        == Plan()
-    )
-    assert plans.commit(SHARED, view, no_one_asks).notes[0].startswith("guest web is behind")
+def test_a_ref_of_a_remote_is_pulled_for_it_too():
+    found = sysroot(guest(sysroot="shared", source="fedora:silverblue"))
+    assert step(found, "pull").arguments == ("shared", "fedora", "silverblue")
+
+
+def test_a_guest_beside_the_host_that_exists():
+    found = sysroot(SHARED, seen=beside(), host=BESIDE)
+    assert not found.steps
+    assert finding(found, "behind").seen == OLD
+
+
+def test_a_deployment_beside_the_host_that_was_not_chosen_yet():
+    seen = replace(beside(), current=None)
+    host = replace(BESIDE, commits={OLD: "present"})
+    assert verbs(sysroot(PINNED, seen=seen, host=host)) == ["current"]
 
 
 def test_where_a_fallback_would_boot_it_it_is_refused_and_a_private_one_is_not():
     host = replace(BESIDE, fallback="greenboot")
-    (sentence,) = look(OURS, sysroots(host=host), SHARED).refusals
-    assert sentence.startswith(
-        "guest web: this host uses greenboot, which falls back to the second boot entry"
-    )
-    assert not isinstance(look(OURS, sysroots(host=host), guest()), Plan)
+    found = error(sysroot(SHARED, seen=beside(), host=host), "unfit")
+    assert (found.guest, found.field, found.wanted, found.seen) == ("web", "sysroot", "shared", "greenboot")
+    assert found.problem.startswith("greenboot falls back to the host's second boot entry")
+    assert found.hint == "Set the guest's `sysroot` to 'private'."
+    assert not sysroot(**deployed(host=host_sysroot(fallback="greenboot"))).errors
 
 
 @pytest.mark.parametrize(
-    ("wanted", "seen", "found"),
+    ("wanted", "other", "seen"),
     [
-        (guest(), OURS, sysroots(host=BESIDE)),
-        (SHARED, GuestSeen(current=current(OLD)), sysroots(own(OLD))),
+        (guest(), "shared", {"seen": beside(), "host": BESIDE}),
+        (SHARED, "private", deployed()),
     ],
 )
-def test_a_guest_in_the_other_sysroot_is_moved_and_nothing_else_is_made(wanted, seen, found):
-    view = look(seen, found, wanted)
-    assert plans.stateroot(wanted, view).steps[0].arguments == ("web", wanted.sysroot)
-    assert plans.commit(wanted, view, no_one_asks) == Plan()
-    assert plans.deployment(wanted, view) == plans.current(wanted, view) == Plan()
+def test_a_guest_in_the_other_sysroot_is_moved_and_nothing_else_is_made(wanted, other: str, seen):
+    found = sysroot(wanted, **seen)
+    assert [(item.verb, item.arguments, item.sysroot) for item in found.steps] == [
+        ("move", (wanted.sysroot,), True)
+    ]
+    differs = finding(found, "differs")
+    assert (differs.guest, differs.field, differs.wanted, differs.seen) == (
+        "web",
+        "sysroot",
+        wanted.sysroot,
+        other,
+    )
 
 
-def test_one_that_runs_is_not_moved_when_changes_are_only_to_be_reported():
-    wanted = guest(on_change="report")
-    view = look(replace(OURS, unit=UNIT), sysroots(host=BESIDE), wanted)
-    assert "`on_change` is 'report': stop it, then run again" in plans.stateroot(wanted, view).refusals[0]
+def test_a_move_stops_the_guest_and_so_it_is_started_with_its_new_definition():
+    seen = replace(running(SHARED), stateroot=LINK, current=f"{LINK}/deploy/{OLD}.0")
+    found = plan(guest(), seen=seen, host=BESIDE)
+    assert verbs(found) == ["move", "definition", "unit", "await"]
+    assert step(found, "move").text.startswith("stop and move guest web from the host's /ostree")
+    assert step(found, "unit").arguments == ("", "start")
+
+
+def test_one_that_runs_is_not_moved_when_changes_are_only_reported():
+    seen = replace(beside(), unit=UNIT)
+    found = error(sysroot(guest(on_change="report"), seen=seen, host=BESIDE), "impossible")
+    assert (found.guest, found.field) == ("web", "sysroot")
+    assert found.hint == "Stop it, then run again."
 
 
 def test_what_a_move_would_destroy_is_named_and_refused():
-    several = host_sysroot(
-        deployments=(deployment(NEW, "fedora", booted=True), deployment(NEW), deployment(OLD)),
-        stateroots=("fedora", "web"),
-    )
-    plan = plans.stateroot(guest(), look(OURS, sysroots(host=several), guest()))
-    assert f"remove deployment {NEW[:12]} first" in plan.refusals[0]
-    private = replace(own(OLD), refs={"ostree/1/1/0": OLD, "mine": NEW})
-    seen = GuestSeen(current=current(OLD))
-    plan = plans.stateroot(SHARED, look(seen, sysroots(private), SHARED))
-    assert "remove ref mine first" in plan.refusals[0]
+    several = (deployment(NEW, "fedora", booted=True), deployment(NEW), deployment(OLD))
+    found = error(sysroot(seen=beside(), host=replace(BESIDE, deployments=several)), "impossible")
+    assert (found.guest, found.field) == ("web", "sysroot")
+    assert found.problem.endswith(f"and not deployment {NEW[:12]}")
+    private = own(OLD, refs={"ostree/1/1/0": OLD, "mine": NEW})
+    assert error(sysroot(SHARED, **deployed(private=private))).problem.endswith("and not ref mine")
 
 
-def test_what_a_killed_move_left_is_no_reason_to_refuse():
-    left = replace(own(NEW), refs={})
-    view = look(OURS, sysroots(left, host=BESIDE), SHARED)
-    assert [step.script for step in plans.stateroot(SHARED, view).steps] == ["move"]
+def test_what_a_move_that_was_cut_off_left_is_no_reason_to_refuse():
+    assert verbs(sysroot(SHARED, seen=beside(), private=own(NEW), host=BESIDE)) == ["move"]
 
 
-@pytest.mark.parametrize(
-    ("source", "says"),
-    [
-        ("host", "set `source` to 'guest' if it is to boot what it deploys"),
-        ("guest", "and boots it when it starts next"),
-    ],
-)
-def test_what_a_guest_deployed_itself_is_told(source: str, says: str):
-    wanted = guest(isolation="none", source=source)
-    view = look(GuestSeen(current=current(OLD)), sysroots(own(NEW, OLD)), wanted)
-    plan = plans.commit(wanted, view, no_one_asks)
-    assert not plan.steps
-    assert f"has deployed commit {NEW[:12]} itself" in plan.notes[-1]
-    assert plan.notes[-1].endswith(says)
+def test_a_stateroot_without_a_deployment_is_moved_and_deployed():
+    """Its /var was kept by a removal."""
+    assert verbs(sysroot(SHARED, private=own())) == ["move", "deploy", "current"]

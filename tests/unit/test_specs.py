@@ -5,6 +5,7 @@ from pydantic import SecretStr
 
 from pyinfra_nspawn.specs import Adopted, File, Guest, Guests, HostSettings, Source
 from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.layout import Layout
 from tests.unit.refused import refusal
 
 COMMIT = "0123456789abcdef" * 4
@@ -13,8 +14,9 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example.org"
 
 def test_the_smallest_guest():
     guest = Guest.of({"name": "web"}, "here")
-    assert guest.unit == "systemd-nspawn@web.service"
-    assert guest.current == "/var/lib/pyinfra-nspawn/web/current"
+    layout = Layout.of(guest)
+    assert layout.unit == "systemd-nspawn@web.service"
+    assert layout.current == "/var/lib/pyinfra-nspawn/web/current"
     assert (guest.source, guest.state, guest.autostart) == (Source(), "running", True)
 
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from pyinfra_nspawn.plans.rendered import define
+from pyinfra_nspawn.plans.render import define
 from tests.unit.refused import accepted, refusal
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example.org"

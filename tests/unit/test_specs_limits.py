@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyinfra_nspawn.plans.rendered import define
+from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.specs import Guests
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from tests.unit.refused import accepted, refusal

@@ -1,0 +1,40 @@
+"""One verb of the program on the host, with its arguments and its stdin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """How a file would change: its lines before and after."""
+
+    path: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb of the program on the host.
+
+    + text: what it does, for the administrator
+    + verb: of the program
+    + guest: the guest's name; empty for the host itself
+    + arguments: after the guest's name; none may begin with `-`
+    + payload: what must not appear on a command line, file contents; None for a verb that reads nothing.
+      Its length in bytes is the last argument that the program gets
+    + program: whether the program's text lies on stdin before the payload, for what must outlive the
+      connection; its length in bytes is then the last argument but one
+    + diffs: of the files that it writes
+    + sysroot: whether it changes the host's own sysroot, which must then be read again
+    """
+
+    text: str
+    verb: str
+    guest: str = ""
+    arguments: tuple[str, ...] = ()
+    payload: str | None = None
+    diffs: tuple[FileDiff, ...] = ()
+    sysroot: bool = False
+    program: bool = False
