@@ -1,4 +1,4 @@
-"""Operations that make a host fit for guests."""
+"""Operations that prepare a host for guests."""
 
 from __future__ import annotations
 
@@ -6,40 +6,67 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api.operation import operation
 
-from pyinfra_nspawn.facts.host import HostFacts
-from pyinfra_nspawn.facts.ostree import Sysroots
-from pyinfra_nspawn.operations._run import carry_out, seen
+from pyinfra_nspawn.operations._converge import converge_host
 from pyinfra_nspawn.plans import host as plans
+from pyinfra_nspawn.plans.preflight import preflight as preflight_plan
+from pyinfra_nspawn.specs import HostSettings
 
 if TYPE_CHECKING:
-    from pyinfra_nspawn.operations._run import Commands
-    from pyinfra_nspawn.specs import Guest, HostSettings
+    from pyinfra_nspawn.operations._converge import Commands
+    from pyinfra_nspawn.specs import Guest
 
 
 @operation()
-def preflight(settings: HostSettings, guests: tuple[Guest, ...], layering: bool = False) -> Commands:
-    """Check every precondition of a host, and refuse it with one list of what is unmet.
+def fit_for_guests(settings: HostSettings, guests: tuple[Guest, ...]) -> Commands:
+    """Check a host and give it what guests need; all steps are one command.
 
     + settings: the inventory's `nspawn_host`
     + guests: all guests that the host is to have
-    + layering: whether a later operation of this run layers systemd-container
 
-    Changes nothing. Each unmet precondition is a sentence that names its remedy; the host then fails.
+    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`.
+
+    **Example:**
+
+    .. code:: python
+
+        host.fit_for_guests(name="Host", settings=HostSettings(), guests=())
     """
-    plan = plans.preflight(settings, guests, seen(HostFacts), seen(Sysroots), layering=layering)
-    yield from carry_out(plan, "every precondition is met")
+    yield from converge_host(settings, guests, plans.CONCERNS, "the host is fit for guests")
+
+
+@operation()
+def preflight(settings: HostSettings, guests: tuple[Guest, ...]) -> Commands:
+    """Check every precondition of a host, and refuse it with a list of what is unmet.
+
+    + settings: the inventory's `nspawn_host`
+    + guests: all guests that the host is to have
+
+    Changes nothing. Each unmet precondition is reported with a hint; the host then fails.
+
+    **Example:**
+
+    .. code:: python
+
+        host.preflight(name="Preflight", settings=HostSettings(), guests=())
+    """
+    yield from converge_host(settings, guests, (preflight_plan,), "every precondition is met")
 
 
 @operation()
 def container_package(settings: HostSettings) -> Commands:
-    """Have systemd-container, where the inventory asks for it by layering it with rpm-ostree.
+    """Install systemd-container by layering it with rpm-ostree, where the inventory asks for it.
 
     + settings: the inventory's `nspawn_host`
 
-    After layering, and until it is booted, the host fails with 'reboot, then run again'.
+    After layering, and until the new deployment is booted, the host fails with a hint to reboot.
+
+    **Example:**
+
+    .. code:: python
+
+        host.container_package(name="systemd-container", settings=HostSettings(layer_packages=True))
     """
-    plan = plans.container_package(settings, seen(HostFacts), seen(Sysroots))
-    yield from carry_out(plan, "systemd-container is installed")
+    yield from converge_host(settings, (), (plans.container_package,), "systemd-container is installed")
 
 
 @operation()
@@ -47,19 +74,33 @@ def machines_target() -> Commands:
     """Enable machines.target, so that enabled guests start with the host.
 
     pyinfra's own `systemd.service` takes a target for stopped, and would start it in every run.
+
+    **Example:**
+
+    .. code:: python
+
+        host.machines_target(name="machines.target")
     """
-    yield from carry_out(plans.machines_target(seen(HostFacts)), "machines.target is enabled")
+    settings = HostSettings()
+    yield from converge_host(settings, (), (plans.machines_target,), "machines.target is enabled")
 
 
 @operation()
 def inotify(guests: tuple[Guest, ...]) -> Commands:
-    """Have enough inotify instances for the guests: at least 128 + 16 a guest, now and at boot.
+    """Raise the limit of inotify instances to 128 + 16 a guest, now and at boot.
 
     + guests: all guests that the host is to have
 
     Never lowers the limit. The value for the next boot is in /etc/sysctl.d/60-pyinfra-nspawn.conf.
+
+    **Example:**
+
+    .. code:: python
+
+        host.inotify(name="Inotify limits", guests=(Guest(name="web"),))
     """
-    yield from carry_out(plans.inotify(guests, seen(HostFacts)), "the limit is high enough")
+    settings = HostSettings()
+    yield from converge_host(settings, guests, (plans.inotify,), "the limit is high enough")
 
 
 @operation()
@@ -69,5 +110,11 @@ def selinux(settings: HostSettings) -> Commands:
     + settings: the inventory's `nspawn_host`
 
     Proven with recorded answers only.
+
+    **Example:**
+
+    .. code:: python
+
+        host.selinux(name="SELinux", settings=HostSettings(selinux="permissive"))
     """
-    yield from carry_out(plans.selinux(settings, seen(HostFacts)), "SELinux is as wanted")
+    yield from converge_host(settings, (), (plans.selinux,), "SELinux has the desired mode")

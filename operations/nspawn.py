@@ -1,4 +1,4 @@
-"""Operations upon a guest on its host."""
+"""Operations on guests."""
 
 from __future__ import annotations
 
@@ -6,76 +6,110 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api.operation import operation
 
-from pyinfra_nspawn.facts.nspawn import Guests
-from pyinfra_nspawn.facts.ostree import Sysroots
-from pyinfra_nspawn.operations._run import carry_out, fail_for_troubled_guests, seen
-from pyinfra_nspawn.plans.adoption import adoption as plan_adoption
-from pyinfra_nspawn.plans.definition import definition as plan_definition
-from pyinfra_nspawn.plans.removal import removal as plan_removal
-from pyinfra_nspawn.plans.unit import unit as plan_unit
+from pyinfra_nspawn.operations._converge import converge_guests
+from pyinfra_nspawn.plans import guest as plans
 
 if TYPE_CHECKING:
-    from pyinfra_nspawn.operations._run import Commands
-    from pyinfra_nspawn.specs import Guest
+    from collections.abc import Sequence
+
+    from pyinfra_nspawn.operations._converge import Commands
+    from pyinfra_nspawn.specs import Guest, HostSettings
+
+
+@operation()
+def each_guest(
+    settings: HostSettings, guests: Sequence[Guest], stages: Sequence[plans.Stage] = plans.STAGES
+) -> Commands:
+    """Have all guests of a host deployed, defined and running, or absent.
+
+    + settings: the inventory's `nspawn_host`
+    + guests: all guests that the host is to have
+    + stages: what to do for each, in order; each is one of the operations below
+
+    One command reads everything; the steps of a guest are one command; the guests that were started are
+    awaited together in another. One guest's trouble keeps no other from being tried: the operation fails
+    at its end, and the summary names the guest.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.each_guest(name="Guests", settings=HostSettings(), guests=(Guest(name="web"),))
+    """
+    yield from converge_guests(guests, stages, "all guests are as desired", settings)
 
 
 @operation()
 def adopt(guest: Guest) -> Commands:
-    """Take over a guest that somebody made by hand, where the guest's `adopt` says so.
+    """Take over a guest that was made by hand, where the guest's `adopt` allows it.
 
     + guest: the guest
 
     Its stateroot in the host's /ostree is ours from then on, and it boots the deployment that it runs (or the
     only one that it has). Drop-ins, a .nspawn file and a unit of its own are moved aside, as
     `*.before-pyinfra-nspawn`. Without `adopt` all of that is refused.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.adopt(name="Adoption", guest=Guest(name="web", adopt=True))
     """
-    yield from carry_out(plan_adoption(guest, seen(Sysroots), seen(Guests)), "nothing to adopt", guest.name)
+    yield from converge_guests((guest,), (plans.adopt,), "nothing to adopt")
 
 
 @operation()
 def definition(guest: Guest) -> Commands:
-    """Have the files that define the guest, and systemd know of them.
+    """Write the files that define the guest, and have systemd load them.
 
     + guest: the guest
 
-    Its .nspawn file, the drop-ins of its unit, its credentials (0600), its directory (0700). Each is
-    replaced in one step; systemd reloads only when a drop-in changed. A file in our place that is not
-    ours, and any other drop-in of the unit, is refused, unless `adopt` has moved it aside.
+    The drop-ins of its unit, its credentials (0600), its directory (0700). Each is replaced in one step;
+    systemd reloads only when a drop-in changed. A foreign drop-in is refused, unless `adopt` has moved it
+    aside. A running guest whose definition changed is restarted with it, and goes back to the one it ran
+    when it does not come up.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.definition(name="Definition", guest=Guest(name="web"))
     """
-    yield from carry_out(plan_definition(guest, seen(Guests)), "the definition is as wanted", guest.name)
+    yield from converge_guests((guest,), (plans.definition,), "the definition is as desired")
 
 
 @operation()
 def unit(guest: Guest) -> Commands:
-    """Have the guest's unit enabled or not, and the guest running as it is defined, or stopped.
+    """Enable or disable the guest's unit, and start or stop the guest.
 
     + guest: the guest
 
-    A guest whose running definition differs is restarted, or reported with `on_change: report`. A
-    started guest is awaited until its own `systemctl is-system-running` says `running`; the host
-    fails after `start_timeout_seconds`, and when the guest is `degraded`, unless `on_degraded: report`.
+    A started guest is awaited until it is healthy: it says `running`, and none of its units keeps
+    restarting. The host fails after `start_timeout_seconds`, and when the guest is `degraded`, unless
+    `on_degraded: report`.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.unit(name="Unit", guest=Guest(name="web"))
     """
-    yield from carry_out(plan_unit(guest, seen(Guests)), "the guest is as wanted", guest.name)
+    yield from converge_guests((guest,), (plans.unit,), "the guest is as desired")
 
 
 @operation()
 def absent(guest: Guest) -> Commands:
-    """Have the guest's unit stopped and disabled, and its files, credentials and deployments removed.
+    """Stop and disable the guest's unit, and remove its files, credentials and deployments.
 
     + guest: the guest
 
-    With the deployments goes its /etc. Its /var is kept, and is there again for a later guest of that
-    name, unless `purge` is true. Anything that is not ours is left, or refused where it is in the way.
+    With the deployments goes its /etc. Its /var is kept, and a later guest of that name has it, unless
+    `purge` is true. Anything foreign is left, or refused where it is in the way.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.absent(name="Absent", guest=Guest(name="web", state="absent"))
     """
-    plan = plan_removal(guest, seen(Sysroots), seen(Guests))
-    yield from carry_out(plan, "the guest is absent", guest.name)
-
-
-@operation()
-def verdict() -> Commands:
-    """Fail the host, naming them, when this run could not make some of its guests as wanted.
-
-    For a deploy that tries every guest whatever became of the others: it gives their operations
-    `_ignore_errors=True` and comes to this one last.
-    """
-    yield from fail_for_troubled_guests()
+    yield from converge_guests((guest,), (plans.absent,), "the guest is absent")

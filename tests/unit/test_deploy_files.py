@@ -53,4 +53,4 @@ def test_a_deploy_file_that_runs_its_own_code_is_not(clone: Path, way: str):
     file = clone / "deploys" / "host.py" if way == "absolute" else way
     outcome = run(file, cwd=clone, installed=clone)
     assert "would run the deploys installed" not in outcome.stderr
-    assert "Host | Preflight" in outcome.stderr + outcome.stdout
+    assert "Host | Fit for guests" in outcome.stderr + outcome.stdout

@@ -3,259 +3,430 @@
 from __future__ import annotations
 
 import base64
-import inspect
-import pkgutil
 import re
-from importlib import import_module
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
-from pyinfra.api.arguments import all_global_arguments
 
-from pyinfra_nspawn import operations
-from pyinfra_nspawn.facts.host import HostFacts
-from pyinfra_nspawn.facts.nspawn import Guests
-from pyinfra_nspawn.specs import Guest
-from tests.unit.answers import answer, part
-from tests.unit.fleet import WEB, done, fresh, host_answer, run, unit_shown
+from pyinfra_nspawn.plans.render import define
+from tests.unit.answers import file_header, part, value
+from tests.unit.fleet import (
+    ABC,
+    GUESTS,
+    HOST,
+    LOST,
+    STEPS,
+    WEB,
+    asked,
+    done,
+    fresh,
+    lost_at,
+    paths,
+    run,
+    running,
+    unknown,
+    wanted,
+)
 
-HOST_OPERATIONS = ["Preflight", "systemd-container", "machines.target", "Inotify limits", "SELinux"]
-GUEST_OPERATIONS = ["Stateroot", "Commit", "Deployment", "Current deployment", "Definition", "Unit"]
-OPERATIONS = [
-    *(f"Host | {name}" for name in HOST_OPERATIONS),
-    "Guests | Preflight",
-    *(f"Guests | {name}" for name in GUEST_OPERATIONS),
-    "Guests | Verdict",
-]
-CHANGED_ON_A_FRESH_HOST = {
-    "Host | machines.target",
-    "Host | Inotify limits",
-    *(f"Guests | {name}" for name in GUEST_OPERATIONS),
-}
-
+(GUEST,) = wanted([WEB])
 DROPIN = "/etc/systemd/system/systemd-nspawn@web.service.d/10-service.conf"
-FOREIGN = answer(
-    part("units", unit_shown(Guest(name="web"), (DROPIN,), running=False)),
-    part(f"file web 644 0:0 {DROPIN}", "[Service]\nNice=5\n"),
-    part("machines", "[]"),
-)
 SETTINGS = "/etc/systemd/nspawn/web.nspawn"
-FILE = answer(
-    part("units", unit_shown(Guest(name="web"), (), running=False)),
-    part(f"file web 644 0:0 {SETTINGS}", "[Exec]\n"),
-    part("machines", "[]"),
-)
 SMALL = "ext2/ext3\n/dev/vda4 200000 100000 100000 50% /var"
-DID_NOT_START = "guest web: it did not start"
+SUDO = {"success": False, "stderr": "sudo: a password is required"}
+NAMED = {"name": "web", "source": "c" * 64}
+BINDS = {"name": "web", "binds": [{"source": "/srv/data"}]}
+FIX = "Fix the cause on the host, then run again."
+ADOPT = "Adopt it with `--data adopt=web`, or give the guest another name."
+GONE = "The host was lost or the command killed: check it, then run again."
+PYINFRA = ("Connected", "Ready: ", "Success", "No changes", "Error: executed")
+UNREADABLE = part(file_header("b", "/etc/x.conf"), "", 1, "I/O error")
+NSPAWN = part(file_header("b", "/etc/systemd/nspawn/b.nspawn"), "[Exec]\n")
+DEGRADED = "nginx.service loaded failed failed The proxy"
+RESTARTING = "httpd.service loaded activating auto-restart The web"
 
 
-def starting(outcome: dict[str, object]) -> dict[str, object]:
-    """Return a fresh host on which the script that starts a guest ends like that."""
-    data = fresh(WEB)
-    data["fake_responses"] = {"up_to_date()": outcome, **data["fake_responses"]}
-    return data
+def lying(name, *parts):
+    """Return what a host has of a guest that it does not know, but for these files."""
+    return {name: unknown(name, *parts)}
 
 
-TROUBLED = {
-    "garbled": fresh(WEB, facts={HostFacts: ["Welcome to this host!"]}),
-    "unbooted": fresh(WEB, facts={HostFacts: host_answer(ostree_booted="no")}),
-    "foreign": fresh(WEB, facts={Guests: FOREIGN}),
-    "bare": fresh(WEB, facts={HostFacts: host_answer(commands="flock\nostree\nunshare")}),
-    "full": fresh(WEB, facts={HostFacts: host_answer(state_file_system=SMALL)}),
-    "file": fresh(WEB, facts={Guests: FILE}),
-    "degraded": done(WEB, state="degraded"),
-    # A host that went away in the middle: its commands fail and say nothing.
-    "lost": fresh(WEB, facts={Guests: {"success": False}}),
-    "dying": starting({"success": False, "stderr": DID_NOT_START}),
+def spoken(lines):
+    """Return what was said without what pyinfra says of every host."""
+    return [line for line in lines if not line.startswith(PYINFRA)]
+
+
+def other(*parts, state="running", **changed):
+    """Return a host on which all is as desired, but for what is said of its guest."""
+    seen = replace(running(GUEST, state), **changed).with_parts(*parts)
+    return done(WEB, seen={"web": seen})
+
+
+UNFIT = {
+    "garbled": (
+        asked(fresh(WEB), ["Welcome to this host!"]),
+        f"the host could not be read: unexpected output: 'Welcome to this host!'. {FIX}",
+    ),
+    "silent": (asked(fresh(WEB), LOST), f"the host could not be read: the host gave no answer. {FIX}"),
+    "sudo": (asked(fresh(WEB), SUDO), f"the host could not be read: sudo: a password is required. {FIX}"),
+    "unbooted": (
+        fresh(WEB, facts={"ostree-booted": "no"}),
+        "this host was not booted from OSTree. Use an OSTree host: guests are deployed from its /ostree.",
+    ),
+    "bare": (
+        fresh(WEB, facts={"commands": "flock\nostree\nunshare"}),
+        (
+            "command `machinectl` is missing. "
+            "Install systemd-container, or set `layer_packages` in the inventory's `nspawn_host`."
+        ),
+    ),
+    "full": (
+        fresh(WEB, facts={"state-file-system": SMALL}),
+        (
+            "/var/lib/pyinfra-nspawn has 97 MiB left, and a new guest needs 256. "
+            "Free some, or lower `free_mib` in the inventory's `nspawn_host`."
+        ),
+    ),
+    "newer": (
+        done(WEB, facts={"state-version": "2"}),
+        (
+            "/var/lib/pyinfra-nspawn was made by a newer version of pyinfra-nspawn. "
+            "Upgrade pyinfra-nspawn on this controller."
+        ),
+    ),
 }
-# What only a start can show is in no plan.
-PLANNED = {name: data for name, data in TROUBLED.items() if name != "dying"}
-SENTENCES = {
-    "garbled": "the host could not be read (unexpected output: "
-    "'Welcome to this host!'); mend that and run again",
-    "unbooted": "this host was not booted from OSTree: guests are deployed from an OSTree host's /ostree",
-    "foreign": f"guest web: {DROPIN} is a drop-in that is not ours: move it away, "
-    "take it over with `--data adopt=web`, or give the guest another name",
-    "full": "/var/lib/pyinfra-nspawn has 97 MiB left, and a new guest is made only with 256: free some, "
-    "or lower `free_mib` in the inventory's `nspawn_host`",
-    "file": f"guest web: {SETTINGS} is not ours: move it away, "
-    "take it over with `--data adopt=web`, or give the guest another name",
-    "degraded": "guest web is degraded: nginx.service failed; "
-    "mend it in the guest, or set `on_degraded` to 'report'",
-    "lost": "the host's guests could not be read (the host gave no answer); mend that and run again",
-    "bare": "there is no `machinectl` command: run `rpm-ostree install systemd-container` and reboot, "
-    "or set `layer_packages` to True in the inventory's `nspawn_host` and run deploys/host.py",
+"""Hosts that are refused, and why."""
+EARLY = set(UNFIT) - {"full"}
+"""Hosts that are refused without a look at their guests: only a new guest needs space."""
+REFUSED = {
+    "foreign": (
+        fresh(WEB, seen=lying("web", part(file_header("web", DROPIN), "[Service]\nNice=5\n"))),
+        f"{DROPIN} is a foreign drop-in. {ADOPT}",
+    ),
+    "file": (
+        fresh(WEB, seen=lying("web", part(file_header("web", SETTINGS), "[Exec]\nBoot=no\n"))),
+        f"{SETTINGS} is not ours. {ADOPT}",
+    ),
+    "stateroot": (
+        fresh(WEB, stateroots=("fedora", "web")),
+        f"the host's /ostree has a stateroot web that is not ours. {ADOPT}",
+    ),
+    "image": (
+        fresh(WEB, seen=lying("web", value("image web", "/var/lib/machines/web"))),
+        "/var/lib/machines/web is a container or image of that name. Give the guest another name.",
+    ),
+    "machine": (
+        other(machine="Name=web\nLeader=900\nUnit=web.scope\nClass=container\n"),
+        "a machine of that name runs already, from web.scope. Stop it. Give the guest another name.",
+    ),
+    "degraded": (
+        other(part("units-of web", DEGRADED), state="degraded"),
+        (
+            "nginx.service failed. "
+            'Run "journalctl -M web -u nginx.service" on the host, and fix it in the guest.'
+        ),
+    ),
+    "tried": (
+        other(value("definition web", "0" * 64), value("refused web", define(GUEST).digest)),
+        (
+            "the desired definition did not come up when it was tried last. Change it in the inventory, "
+            "or fix the cause and remove /var/lib/pyinfra-nspawn/web/refused."
+        ),
+    ),
+    "bind": (
+        fresh(BINDS, more=paths({"/srv/data": None})),
+        "bind source /srv/data does not exist on the host. Create it on the host, or correct `binds`.",
+    ),
+    "commit": (
+        fresh(NAMED, more=[value(f"commit {'c' * 64}", "absent")]),
+        (
+            f"the host's repository has no commit {'c' * 64}. "
+            "Pull it on the host, or write REMOTE:COMMIT in `source`."
+        ),
+    ),
+    "unreadable": (
+        fresh(WEB, seen=lying("web", part(file_header("web", SETTINGS), "", 1, "cat: I/O error"))),
+        f"the guest could not be read: {SETTINGS}: cat: I/O error. {FIX}",
+    ),
 }
+"""Guests that are refused, and why."""
+FAILING = {
+    "dying": (
+        fresh(WEB, failed={"web": ("await", "it did not start (waited 3 s)", "Look at its journal.")}),
+        "it did not start (waited 3 s). Look at its journal.",
+    ),
+    "nospace": (
+        fresh(WEB, failed={"web": ("deploy", "No space left on device", "Free some of it, then run again.")}),
+        "No space left on device. Free some of it, then run again.",
+    ),
+    "lost": (
+        lost_at(fresh(WEB), "web", stderr="Connection reset by peer"),
+        f"no answer (Connection reset by peer). {GONE}",
+    ),
+    "restarting": (
+        done(
+            WEB,
+            seen={"web": running(GUEST, units=RESTARTING)},
+            failed={"web": ("await", "httpd.service keeps restarting", "Fix it in the guest.")},
+        ),
+        "httpd.service keeps restarting. Fix it in the guest.",
+    ),
+}
+"""Guests whose trouble only a change shows; no plan knows of it."""
+TROUBLED = {**UNFIT, **REFUSED, **FAILING}
+AMONG_THREE = {
+    "b-file": fresh(*ABC, seen=lying("b", NSPAWN)),
+    "b-unreadable": fresh(*ABC, seen=lying("b", UNREADABLE)),
+    "b-nospace": fresh(*ABC, failed={"b": ("pull", "No space left on device", "Free some of it.")}),
+    "b-dying": fresh(*ABC, failed={"b": ("await", "it did not start", "Look at its journal.")}),
+    "b-lost": lost_at(fresh(*ABC, failed={"b": ("stateroot", "", "")}), "b"),
+}
+"""Hosts with three guests, of which the middle one is in trouble."""
 HOSTS = 300
-FRESH = {f"fresh{number}": fresh(WEB) for number in range(8)}
-DONE = {f"done{number}": done(WEB) for number in range(HOSTS - len(FRESH) - len(TROUBLED))}
+FRESH = {**{f"fresh{number}": fresh(WEB) for number in range(8)}, "abc": fresh(*ABC)}
+EMPTY = {"empty": {key: data for key, data in fresh().items() if key != "guests"}}
+CHANGED = {**FRESH, **EMPTY}
+ALL_TROUBLED = {**{name: data for name, (data, _) in TROUBLED.items()}, **AMONG_THREE}
+COUNT = HOSTS - len(CHANGED) - len(ALL_TROUBLED)
+SECRETIVE = done(WEB, {"name": "db", "credentials": {"key": "x"}})
+DONE = {"done0": SECRETIVE, **{f"done{number}": done(WEB) for number in range(1, COUNT)}}
 # The troubled ones in the middle: what stops the fleet must not pass because it comes last.
-FLEET = {**FRESH, **TROUBLED, **DONE}
-FEW = {"fresh": fresh(WEB), **PLANNED, "done": done(WEB)}
-EARLY = {"bare", "full", "garbled", "unbooted"}
+FLEET = {**CHANGED, **ALL_TROUBLED, **DONE}
+UNREACHABLE = "('gone', {'ssh_hostname': '127.0.0.1', 'ssh_port': 1})"
+PLANNED = {name: data for name, (data, _) in {**UNFIT, **REFUSED}.items()}
+FEW = {"fresh": fresh(WEB), "abc": fresh(*ABC), **PLANNED, "done": done(WEB)}
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("executed"), FLEET, "-y", "--json")
+def runs(tmp_path_factory):
+    """Runs that many tests look at, side by side: that of the whole fleet takes as long as all others."""
+    confirmed = {"abc": FEW["abc"], "dying": FAILING["dying"][0], "done": FEW["done"]}
+    with ThreadPoolExecutor() as pool:
+
+        def start(name, fleet, *options, **more):
+            return pool.submit(run, tmp_path_factory.mktemp(name), fleet, *options, **more)
+
+        yield {
+            "executed": start("executed", FLEET, "-y", "--json", others=UNREACHABLE),
+            "planned": start("planned", FEW, "--dry"),
+            "confirmed": start("confirmed", confirmed, "--diff", stdin="\n\n\n"),
+        }
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("planned"), FEW, "--dry", "--json")
+def executed(runs):
+    return runs["executed"].result()
 
 
-def test_where_everything_is_as_wanted_no_operation_changes_anything(tmp_path):
-    outcome = run(tmp_path, {"host1": done(WEB, {"name": "db", "credentials": {"key": "x"}})}, "-y", "--json")
-    assert outcome.code == 0, outcome.stderr
-    totals = outcome.json["results"]["totals"]
-    assert (totals["success"], totals["error"]) == (0, 0)
-    assert totals["no_change"] == totals["hosts"] == len(OPERATIONS) + len(GUEST_OPERATIONS)
+@pytest.fixture(scope="module")
+def planned(runs):
+    return runs["planned"].result()
 
 
-@pytest.mark.parametrize("trouble", sorted(TROUBLED))
-def test_one_troubled_host_fails_and_the_other_is_done(tmp_path, trouble):
-    outcome = run(tmp_path, {"one": TROUBLED[trouble], "other": fresh(WEB)}, "-y", "--json")
-    assert outcome.code == 1
-    assert "Traceback" not in outcome.output
-    assert outcome.json["results"]["failed_hosts"] == ["one"]
-    done_there = {name for name, hosts in outcome.ended("success").items() if "other" in hosts}
-    assert done_there == CHANGED_ON_A_FRESH_HOST
-
-
-@pytest.mark.parametrize("trouble", sorted(TROUBLED))
-def test_a_troubled_host_alone_fails_without_a_traceback(tmp_path, trouble):
-    outcome = run(tmp_path, {"one": TROUBLED[trouble]}, "-y")
-    assert outcome.code == 1
-    assert "Traceback" not in outcome.output
-
-
-def test_one_troubled_guest_does_not_keep_the_others_from_being_tried(tmp_path):
-    guests = [{"name": "a"}, WEB, {"name": "z"}]
-    one = {**TROUBLED["file"], "guests": guests}
-    outcome = run(tmp_path, {"one": one, "other": done(WEB)}, "-y", "--json")
-    assert outcome.code == 1
-    assert outcome.json["results"]["failed_hosts"] == ["one"]
-    started = [line for line in outcome.said("one") if "start guest" in line]
-    assert [re.search(r"start guest (\w+)", line)[1] for line in started] == ["a", "z"]
-    assert outcome.ended("error")["Guests | Verdict"] == ["one"]
-
-
-def test_the_plan_of_a_fresh_host_lists_the_operations(planned):
-    assert planned.code == 0, planned.stderr
-    assert list(planned.planned()) == OPERATIONS
-    changed = {name for name, hosts in planned.planned().items() if "fresh" in hosts}
-    assert changed == CHANGED_ON_A_FRESH_HOST
+@pytest.fixture(scope="module")
+def confirmed(runs):
+    """A run whose plan was confirmed with Enter."""
+    return runs["confirmed"].result()
 
 
 def test_troubled_hosts_fail_and_no_other(executed):
     assert executed.code != 0
     assert "Traceback" not in executed.output
-    assert sorted(executed.json["results"]["failed_hosts"]) == sorted(TROUBLED)
+    assert sorted(executed.json["results"]["failed_hosts"]) == sorted([*ALL_TROUBLED, "gone"])
 
 
 def test_the_others_are_done(executed):
     success, no_change = executed.ended("success"), executed.ended("no_change")
-    for name in OPERATIONS:
-        untouched = set(DONE) if name in CHANGED_ON_A_FRESH_HOST else {*DONE, *FRESH}
-        assert set(no_change[name]) - set(TROUBLED) == untouched, name
-        assert set(success[name]) - set(TROUBLED) == {*DONE, *FRESH} - untouched, name
+    assert list(success) == [HOST, GUESTS]
+    assert set(success[HOST]) - set(ALL_TROUBLED) == set(CHANGED)
+    assert set(success[GUESTS]) == set(FRESH)
+    assert set(no_change[HOST]) - set(ALL_TROUBLED) == set(DONE)
+    assert set(no_change[GUESTS]) == {*DONE, *EMPTY}
 
 
 def test_each_troubled_host_fails_where_its_trouble_is_met(executed):
-    failed_at = {}
-    for operation, failed in executed.ended("error").items():
-        # pyinfra counts a failed host as an error of each later operation too.
-        for name in failed:
-            failed_at.setdefault(name, operation)
-    early = dict.fromkeys(EARLY, "Host | Preflight")
-    at_the_guest = dict.fromkeys(("file", "foreign", "lost"), "Guests | Stateroot")
-    assert failed_at == {**early, **at_the_guest, **dict.fromkeys(("degraded", "dying"), "Guests | Unit")}
+    assert set(executed.ended("error")[HOST]) - {"gone"} == EARLY
+    assert set(executed.ended("error")[GUESTS]) - {"gone"} == set(ALL_TROUBLED)
+    assert not set(UNFIT) & {*executed.ended("success")[GUESTS], *executed.ended("no_change")[GUESTS]}
 
 
-def test_after_a_refusal_nothing_more_is_done_on_that_host(executed):
-    for kind in ("success", "no_change"):
-        ended = executed.ended(kind)
-        for name in OPERATIONS[1:]:
-            assert not EARLY & set(ended[name]), name
-    for name in GUEST_OPERATIONS:
-        assert not {"file", "foreign", "lost"} & set(executed.ended("success")[f"Guests | {name}"]), name
+def test_the_summary_names_each_trouble_with_its_reason(executed):
+    rows = executed.summary()
+    assert {name: rows[name, ""]["result"] for name in UNFIT} == {n: why for n, (_, why) in UNFIT.items()}
+    guests = {**REFUSED, **FAILING}
+    assert {name: rows[name, "web"]["result"] for name in guests} == {
+        n: why for n, (_, why) in guests.items()
+    }
+    assert rows["gone", ""]["result"] == "unreachable"
 
 
-def test_a_plan_says_each_sentence_with_its_remedy_and_stops_nobody(tmp_path):
-    outcome = run(tmp_path, FEW, "--dry")
-    assert outcome.code == 0, outcome.stderr
+def test_the_summary_has_a_row_for_each_host_and_guest(executed):
+    rows = executed.summary()
+    assert {host for host, guest in rows if not guest} == {*FLEET, "gone"}
+    hosts = {**FRESH, **DONE, **AMONG_THREE}
+    expected = {(host, guest["name"]) for host, data in hosts.items() for guest in data["guests"]}
+    assert {key for key in rows if key[0] in hosts and key[1]} == expected
+    assert rows["fresh0", ""]["result"] == "done: machines-target, sysctl"
+    made = rows["fresh0", "web"]
+    assert (made["state"], made["commit"], made["version"]) == ("running", "a" * 12, "41.20250101.0")
+    assert made["result"] == f"done: {', '.join(STEPS)}"
+    assert rows["done1", ""]["result"] == rows["done1", "web"]["result"] == "nothing to do"
+
+
+def test_without_a_terminal_a_row_is_a_line_of_plain_text(executed, planned):
+    for outcome in (executed, planned):
+        assert "\x1b" not in outcome.stderr
+        assert [line for line in outcome.table if line != line.rstrip()] == []
+        assert len(outcome.table) == 1 + len(outcome.summary())
+
+
+def test_one_troubled_guest_does_not_keep_the_others_from_being_tried(executed):
+    rows = executed.summary()
+    for name in AMONG_THREE:
+        for guest in ("a", "c"):
+            assert rows[name, guest]["state"] == "running", name
+            assert rows[name, guest]["result"] == f"done: {', '.join(STEPS)}", name
+        started = [line for line in executed.said(name) if "start guest" in line]
+        tried = [re.search(r"start guest (\w+)", line)[1] for line in started]
+        assert tried == (["a", "c"] if name in ("b-file", "b-unreadable") else ["a", "b", "c"]), name
+    assert rows["b-file", "b"]["result"].startswith("/etc/systemd/nspawn/b.nspawn is not ours.")
+    assert rows["b-unreadable", "b"]["result"].startswith(
+        "the guest could not be read: /etc/x.conf: I/O error."
+    )
+    assert rows["b-nospace", "b"]["result"] == "No space left on device. Free some of it."
+    assert rows["b-dying", "b"]["result"] == "it did not start. Look at its journal."
+    assert rows["b-dying", "b"]["state"] == "failed"
+    assert rows["b-lost", "b"]["result"] == f"no answer (the answer broke off). {GONE}"
+
+
+def test_the_journal_of_a_guest_that_did_not_start_is_shown(executed):
+    said = executed.said("b-dying")
+    assert said.index("Starting httpd") < said.index("b: it did not start. Look at its journal.")
+
+
+def test_no_error_is_called_ignored(executed, planned, confirmed):
+    for outcome in (executed, planned, confirmed):
+        assert "ignored" not in outcome.output.lower()
+
+
+def test_a_plan_says_each_sentence_with_its_hint_once_and_stops_nobody(planned):
+    assert planned.code == 0, planned.stderr
+    assert "Traceback" not in planned.output
+    for name, (_, why) in {**UNFIT, **REFUSED}.items():
+        sentence = why if name in UNFIT else f"web: {why}"
+        assert planned.said(name).count(sentence) == 1, name
+        assert planned.summary()[name, "" if name in UNFIT else "web"]["result"] == why
+
+
+def test_nothing_is_planned_after_a_refusal(planned):
+    for name in EARLY:
+        assert spoken(planned.said(name)) == [UNFIT[name][1]], name
+    assert spoken(planned.said("full"))[-1] == UNFIT["full"][1]
+    for name in REFUSED:
+        assert not [
+            line for line in planned.said(name) if "stateroot web of" in line or "start guest" in line
+        ]
+        assert not planned.summary()[name, "web"]["result"].startswith("due: ")
+
+
+def test_a_refusal_shows_what_is_in_the_way(planned):
+    assert "- Nice=5" in planned.said("foreign")
+
+
+def test_a_dry_run_shows_every_step_of_every_guest(planned):
+    said = spoken(planned.said("abc"))[2:]  # after the host's steps
+    steps = len(STEPS)
+    for number, guest in enumerate("abc"):
+        own = said[number * steps : (number + 1) * steps]
+        assert all(re.search(rf"\b{guest}\b", line) for line in own), own
+    assert said[3 * steps :] == [f"wait up to 120 s until guest {guest} is running" for guest in "abc"]
+    assert planned.summary()["abc", "b"]["result"] == f"due: {', '.join(STEPS)}, await"
+
+
+def test_a_confirmed_run_does_what_its_plan_says_in_the_same_order(confirmed, planned):
+    before, after = confirmed.stderr.split("--> Beginning operation run")
+    plan, done = (spoken(replace(confirmed, stderr=text).said("abc")) for text in (before, after))
+    assert plan == done
+    steps = spoken(planned.said("abc"))
+    assert [line for line in plan if line in steps] == steps  # with the diffs between them
+
+
+def test_diffs_are_shown_where_they_are_asked_for(confirmed, planned):
+    path = "/etc/systemd/system/systemd-nspawn@a.service.d/50-ostree.conf"
+    said = confirmed.said("abc")
+    assert said.count(f"{path}:") == 2  # with the plan, and where it is done
+    assert said.count("+ # Managed by pyinfra-nspawn") > 2
+    assert f"{path}:" not in planned.said("abc")
+
+
+def test_a_run_that_was_confirmed_and_failed_says_so(confirmed):
+    assert confirmed.code == 1
+    assert "Traceback" not in confirmed.output
+    rows = confirmed.summary()
+    assert rows["dying", "web"]["result"] == FAILING["dying"][1]
+    assert rows["dying", ""]["result"] == "done: machines-target, sysctl"
+    assert rows["abc", "c"]["result"] == f"done: {', '.join(STEPS)}"
+    assert rows["done", "web"]["result"] == "nothing to do"
+
+
+@pytest.mark.parametrize("trouble", ["silent", "dying"])
+def test_where_all_hosts_fail_the_summary_is_shown(tmp_path, trouble):
+    data, why = TROUBLED[trouble]
+    outcome = run(tmp_path, {"one": data}, "-y", "--json")
+    assert outcome.code == 1
     assert "Traceback" not in outcome.output
-    for name, sentence in SENTENCES.items():
-        assert sentence in outcome.said(name)
-    for name in ("fresh", "done"):
-        assert not set(SENTENCES.values()) & set(outcome.said(name))
+    assert [row["result"] for row in outcome.summary().values()][-1] == why
 
 
-def test_after_a_refusal_nothing_more_is_planned_on_that_host(planned):
-    for name, hosts in planned.planned().items():
-        assert not EARLY & set(hosts), name
-    assert "foreign" in planned.planned()["Host | Inotify limits"]
-    for name in GUEST_OPERATIONS:
-        assert "foreign" not in planned.planned()[f"Guests | {name}"]
+def test_a_retry_does_not_turn_a_refused_host_green(tmp_path):
+    fleet = {"one": REFUSED["file"][0], "other": FEW["done"]}
+    outcome = run(tmp_path, fleet, "-y", "--retry", "1", "--retry-delay", "0")
+    assert outcome.code == 1
+    assert "Retrying Guests | Each guest" in outcome.stderr
+    rows = outcome.summary()
+    assert rows["one", "web"]["result"] == REFUSED["file"][1]
+    assert rows["other", "web"]["result"] == "nothing to do"
 
 
-def test_nothing_is_said_of_a_host_after_its_refusal(planned):
-    for name, sentence in SENTENCES.items():
-        said = planned.said(name)
-        after = said[said.index(sentence) + 1 :]
-        assert [line for line in after if not line.startswith("Ready: ")] == [], name
+def test_the_summary_of_a_limited_run_that_is_given_up(tmp_path):
+    fleet = {
+        "one": FEW["bare"],
+        "two": FEW["file"],
+        "three": FEW["bare"],
+        "four": FEW["done"],
+        "left": FEW["done"],
+    }
+    limits = [word for name in ("one", "two", "three", "four") for word in ("--limit", f"@fake/{name}")]
+    outcome = run(tmp_path, fleet, "-y", "--fail-percent", "40", *limits, others=UNREACHABLE)
+    assert outcome.code == 1
+    assert "Over 40% of hosts failed" in outcome.output
+    assert "Traceback" not in outcome.output
+    rows = outcome.summary()
+    assert {host for host, _ in rows} == {"one", "two", "three", "four"}
+    assert rows["one", ""]["result"] == UNFIT["bare"][1]
 
 
-@pytest.mark.parametrize(
-    ("guests", "words"),
-    [
-        ([{"name": "web", "sauce": "host"}], "guests.0.sauce: no such field"),
-        ([WEB, {"name": "db"}, WEB], "more than one guest is called web"),
-        ([{"name": "my web"}], "guests.0.name: must be 1 to 64 letters, digits"),
-    ],
-)
-def test_bad_data_of_one_host_is_one_line_before_any_command(tmp_path, guests, words):
-    fleet = {"good": fresh(WEB), "bad": {**fresh(), "guests": guests}}
+def test_bad_data_of_one_host_is_one_line_before_any_command(tmp_path):
+    fleet = {"good": fresh(WEB), "bad": {**fresh(), "guests": [{"name": "web", "sauce": "host"}]}}
     outcome = run(tmp_path, fleet, "-y", "-vvv", "--json")
     assert outcome.code != 0
     assert "Traceback" not in outcome.output
     (line,) = (line for line in outcome.output.splitlines() if "inventory of" in line)
-    assert f"inventory of @fake/bad: {words}" in line
+    assert "inventory of @fake/bad: guests.0.sauce: no such field" in line
     assert ">>> " not in outcome.output
-
-
-def test_hosts_without_the_key_guests(tmp_path):
-    fleet = {"host1": fresh(), "host2": fresh(WEB)}
-    del fleet["host1"]["guests"]
-    outcome = run(tmp_path, fleet, "-y", "--json")
-    assert outcome.code == 0, outcome.stderr
-    assert outcome.ended("success")["Host | machines.target"] == ["host1", "host2"]
-    assert outcome.ended("no_change")["Guests | Preflight"] == ["host1", "host2"]
-    assert outcome.ended("success")["Guests | Unit"] == ["host2"]
 
 
 @pytest.mark.parametrize("options", [("--dry", "--diff", "-vvv"), ("-y", "-vvv", "--json")])
 def test_a_secret_is_shown_nowhere(tmp_path, options):
     secret = "hunter2-correct-horse"
     web = {**WEB, "credentials": {"token": secret}, "files": {"/etc/token": f"token={secret}\n"}}
-    # On `stale` the secret changes, so that there is something to compare it with.
-    stale = {**done({**web, "credentials": {"token": f"old-{secret}"}}), "guests": [web]}
-    outcome = run(tmp_path, {"new": fresh(web), "stale": stale}, *options)
+    outcome = run(tmp_path, {"new": fresh(web)}, *options)
     assert outcome.code == 0, outcome.stderr
     assert "write credential token (not shown)" in outcome.stderr
-    for text in (secret, f"old-{secret}", f"token={secret}\n"):
+    for text in (secret, f"token={secret}\n"):
         assert text not in outcome.output
         assert base64.b64encode(text.encode()).decode() not in outcome.output
-
-
-def test_no_parameter_of_an_operation_shadows_a_global_argument():
-    reserved = {name for name, _ in all_global_arguments()}
-    found = [
-        function
-        for module in pkgutil.iter_modules(operations.__path__, f"{operations.__name__}.")
-        for function in vars(import_module(module.name)).values()
-        if getattr(function, "is_idempotent", None) is not None
-    ]
-    assert len(found) >= 12
-    for function in found:
-        assert not reserved & set(inspect.signature(function).parameters), function.__name__
+        assert not [call for call in outcome.calls if text in call]
+    # The looks alone, and then the host's steps, the guest's, and the wait.
+    modes = ["facts", "facts"] if "--dry" in options else ["facts", "change", "facts", "change", "await"]
+    assert [call.split()[1] for call in outcome.calls] == modes

@@ -1,0 +1,234 @@
+"""The summary at the end of a run: a line for each host and each guest.
+
+pyinfra's own table names operations, not guests. It is not printed at all when every host failed, or when
+more failed than `--fail-percent` allows; so this one is printed when the process ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pyinfra_nspawn.facts.base import one_line
+from pyinfra_nspawn.facts.nspawn import GuestSeen
+from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+    from pyinfra.api.state import State
+
+    from pyinfra_nspawn.facts.ostree import Deployment
+    from pyinfra_nspawn.facts.snapshot import Snapshot
+    from pyinfra_nspawn.plans.finding import Finding
+    from pyinfra_nspawn.plans.plan import Plan
+
+_COLUMNS = ("host", "guest", "state", "commit", "version", "result")
+_COMMIT_DIGITS = 12
+_GAP = "  "
+_MINIMUM_WIDTH_OF_RESULT = 40
+_MAXIMUM_LENGTH = 2000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a run says of one host (`guest` is empty) or of one guest.
+
+    + state: of the guest, as its host sees it; empty for a host
+    + commit, version: of the deployment that it boots; empty where there is none
+    + result: what was done, or is to do, or what is wrong
+    + failed: whether the run fails for it
+    """
+
+    host: str
+    guest: str
+    state: str
+    commit: str
+    version: str
+    result: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What one operation did about one guest, or about the host itself."""
+
+    plan: Plan
+    snapshot: Snapshot
+    changed: Sequence[str]
+    errors: Sequence[Finding]
+
+
+class Summary:
+    """The rows of one run, and the hosts that it lost sight of."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._records: dict[tuple[str, str], dict[str, _Record]] = {}
+        self._said: dict[tuple[str, str, Finding], str] = {}
+
+    def add(
+        self,
+        host: str,
+        plan: Plan,
+        snapshot: Snapshot,
+        changed: Sequence[str],
+        errors: Sequence[Finding],
+        *,
+        operation: str = "",
+    ) -> None:
+        """Record how one guest, or the host itself, is after its steps.
+
+        + operation: whose record it is; a later one of the same operation, which ran after it was planned or
+          was tried again, replaces it
+        """
+        records = self._records.setdefault((host, plan.guest), {})
+        records.pop(operation, None)  # the latest record is the last
+        records[operation] = _Record(plan, snapshot, tuple(changed), tuple(errors))
+
+    def is_news(self, host: str, finding: Finding, stage: str, operation: str) -> bool:
+        """Return whether no other operation has shown this finding in the same stage of the run."""
+        return self._said.setdefault((host, stage, finding), operation) == operation
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, by host and guest; a host that could not be connected to has one."""
+        found = {key: _row(*key, list(records.values())) for key, records in self._records.items()}
+        for host in self._state.inventory:
+            if self._state.is_host_in_limit(host) and host not in self._state.activated_hosts:
+                found[host.name, ""] = Row(host.name, "", "", "", "", "unreachable", failed=True)
+        return [found[key] for key in sorted(found)]
+
+    def show(self, file: TextIO) -> None:
+        """Print the rows as a table; one that is not a terminal's is as wide as it needs to be."""
+        rows = self.rows
+        cells = [_cells(row) for row in rows]
+        widths = [max(map(cell_len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
+        console = Console(file=file, highlight=False)
+        if not console.is_terminal:
+            for line in (_COLUMNS, *cells):
+                print(_aligned(line, widths), file=file)
+        elif console.width >= sum(widths[:-1]) + len(_GAP) * len(widths) + _MINIMUM_WIDTH_OF_RESULT:
+            console.print(_table(rows))
+        else:
+            for row in rows:
+                _print_narrow(console, row, widths)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return a row's texts, without what a terminal would obey: a guest or a host has a say in some."""
+    texts = (row.host, row.guest or "-", row.state, row.commit, row.version, row.result)
+    return tuple(one_line(text, _MAXIMUM_LENGTH) for text in texts)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (f"{cell}{' ' * (width - cell_len(cell))}" for cell, width in zip(cells, widths, strict=True))
+    return _GAP.join(padded).rstrip()
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    for name in _COLUMNS:
+        table.add_column(name, no_wrap=name != "result")
+    for row in rows:
+        table.add_row(*map(Text, _cells(row)), style=_style(row))
+    return table
+
+
+def _print_narrow(console: Console, row: Row, widths: Sequence[int]) -> None:
+    """Print a row as a line, and its result indented below."""
+    *cells, result = _cells(row)
+    line = Text(_aligned(cells, widths[:-1]), style=_style(row))
+    console.print(line, overflow="ellipsis", no_wrap=True)
+    console.print(Padding(Text(result, style=_style(row)), (0, 0, 0, 4)))
+
+
+def _style(row: Row) -> str:
+    return "red" if row.failed else ""
+
+
+def _row(host: str, guest: str, records: Sequence[_Record]) -> Row:
+    deployment = _deployment(guest, records[-1].snapshot)
+    return Row(
+        host,
+        guest,
+        _state(guest, records[-1].snapshot),
+        deployment.checksum[:_COMMIT_DIGITS] if deployment else "",
+        (deployment.version or "") if deployment else "",
+        _result(records),
+        failed=any(record.errors for record in records),
+    )
+
+
+def _deployment(guest: str, snapshot: Snapshot) -> Deployment | None:
+    sysroots = snapshot.sysroots
+    if not isinstance(sysroots, HostSysroots):
+        return None
+    if not guest:
+        return sysroots.host.booted if isinstance(sysroots.host, Sysroot) else None
+    seen = snapshot.guests.get(guest) if isinstance(snapshot.guests, dict) else None
+    if not isinstance(seen, GuestSeen):
+        return None
+    found = [
+        item
+        for sysroot in (sysroots.guests.get(guest), sysroots.host)
+        if isinstance(sysroot, Sysroot)
+        for item in sysroot.of_stateroot(guest)
+        if item.id == seen.current_deployment
+    ]
+    return found[0] if found else None
+
+
+def _state(guest: str, snapshot: Snapshot) -> str:
+    if not guest:
+        return ""
+    seen = snapshot.guests.get(guest) if isinstance(snapshot.guests, dict) else None
+    if not isinstance(seen, GuestSeen):
+        return "unknown"
+    if seen.machine:
+        return seen.machine.system_state or "starting"
+    if seen.unit and seen.unit.active:
+        return "starting"
+    if seen.unit and seen.unit.active_state == "failed":
+        return "failed"
+    return "stopped" if seen.current else "absent"
+
+
+def _result(records: Sequence[_Record]) -> str:
+    """Return what all operations of the run say of one guest, or of the host."""
+    errors = [error for record in records for error in record.errors]
+    if errors:
+        return " ".join(_once(f"{error.problem}. {error.hint}".rstrip() for error in errors))
+    changed = [verb for record in records for verb in record.changed]
+    due = [step.verb for record in records if not record.changed for step in record.plan.steps]
+    done = [f"done: {', '.join(_once(changed))}"] if changed else []
+    done += [f"due: {', '.join(_once(due))}"] if due else []
+    notes = [note.problem for record in records for note in record.plan.notes]
+    return "; ".join(_once([*(done or ["nothing to do"]), *notes]))
+
+
+def _once(texts: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(texts)
+
+
+_SUMMARIES: list[Summary] = []
+
+
+def summary_of(state: State) -> Summary:
+    """Return the summary of a run; it is printed to stderr when the process ends."""
+    for summary in _SUMMARIES:
+        if summary._state is state:
+            return summary
+    summary = Summary(state)
+    _SUMMARIES.append(summary)
+    atexit.register(summary.show, sys.stderr)
+    return summary
