@@ -80,6 +80,12 @@ class Host:
         self.stop()
         self.start(deployment)
 
+    def crash(self) -> None:
+        """Cut the power, and boot again: what was not written to disk is lost, and so is /run."""
+        with lock.host(self.name):
+            machine.kill(self.spec)
+        self.start()
+
     def reset(self) -> None:
         """Make it a freshly installed host again. No orderly shutdown: the disk is thrown away."""
         reset([self])

@@ -39,8 +39,7 @@ TOOLS = {
 def up(names: Collection[str] = ()) -> None:
     """Have these hosts running (all, if none is named), with whatever that takes."""
     wanted = [host for name, host in hosts().items() if not names or name in names]
-    with lock.machine():
-        _install_tools()
+    install_tools()
     _build_images(wanted)
     prepare()
     on_each(wanted, _up)
@@ -87,13 +86,15 @@ def _down_apart(suffix: str) -> bool:
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode == 0
 
 
-def _install_tools() -> None:
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
-    if missing:
-        with step(f"installing {', '.join(missing)}"):
-            quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-            run("apt-get", "update", "--quiet", env=quiet)
-            run("apt-get", "install", "--yes", "--no-install-recommends", *missing, env=quiet)
+def install_tools() -> None:
+    """Install what the lab runs on this machine and what is missing."""
+    with lock.machine():
+        missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
+        if missing:
+            with step(f"installing {', '.join(missing)}"):
+                quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+                run("apt-get", "update", "--quiet", env=quiet)
+                run("apt-get", "install", "--yes", "--no-install-recommends", *missing, env=quiet)
 
 
 def _build_images(wanted: Iterable[Host]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.conftest import BOTH, succeed
+from tests.lab.conftest import BOTH, deploy, succeed
 from tests.lab.side_by_side import on_each
 from tests.lab.store import check, deviations, tree
 
@@ -97,7 +97,10 @@ def test_no_user_of_the_host_reaches_what_is_setuid_there(fresh: dict[str, Host]
 def test_the_next_run_writes_nothing_outside_the_guest(
     fresh: dict[str, Host], before, sysroot: str, var: str
 ):
-    """The guest left links where a run's keys, files and binds go; they lead to the host's /etc by name."""
+    """The guest left links where a run's keys, files and binds go; they lead to the host's /etc by name.
+
+    What cannot be written for that is reported, and the guest goes back to the definition that it ran.
+    """
     guest = {
         "name": "web",
         "sysroot": sysroot,
@@ -107,12 +110,16 @@ def test_the_next_run_writes_nothing_outside_the_guest(
         "on_degraded": "report",
     }
     other = {"name": "other"}
-    succeed(guests=[guest, other])
+    outcome = deploy("-y", guests=[guest, other])
+    assert outcome.code == 1
     for name, host in fresh.items():
+        assert any("web: " in line and "was not written" in line for line in outcome.lines(name)), (
+            outcome.stderr
+        )
         assert tree(host) == before[name][0]
         host.fail(f"test -e {var}/sysroot || find {var} -path '*/ostree/repo' | grep .")
         assert host.succeed("systemctl -M other is-system-running") == "running\n"
-    succeed(guests=[guest, {**other, "state": "absent", "purge": True}])
+    deploy("-y", guests=[guest, {**other, "state": "absent", "purge": True}])
     for host in fresh.values():
         host.fail("test -e /var/lib/pyinfra-nspawn/other")
         host.fail("test -e /etc/written || test -e /etc/authorized_keys")

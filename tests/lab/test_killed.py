@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ NO_ORPHAN = "! pgrep -f '[p]yinfra-nspawn.lock'"
 SHARED = {"name": "web", "sysroot": "shared", "isolation": "none"}
 PURGED = {"name": "web", "state": "absent", "purge": True}
 LEFT = """
-find /var/lib/pyinfra-nspawn -maxdepth 2 -name '.*'
+find /var/lib/pyinfra-nspawn -maxdepth 2 -name '.*' ! -name .version
 find /etc/systemd /etc/sysctl.d -name '.*'
 for sysroot in /var/lib/pyinfra-nspawn/web /sysroot; do
     find $sysroot/ostree/deploy/web/deploy -mindepth 1 -maxdepth 1 -type d 2>/dev/null
@@ -92,14 +93,14 @@ def trials(hosts: dict[str, Host], before: Callable[[Host], None], guest: dict[s
 
 
 def test_a_first_run_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
-    assert trials(fresh, undo, WEB) > 10
+    assert trials(fresh, undo, WEB) >= 4
 
 
 def test_a_first_run_beside_the_host_killed_after_any_command_is_made_whole(fresh: dict[str, Host]):
     def before(host: Host) -> None:
         assert run(host.name, PURGED).code == 0
 
-    assert trials(fresh, before, SHARED) > 8
+    assert trials(fresh, before, SHARED) >= 3
     on_each(fresh.values(), before)
 
 
@@ -107,7 +108,7 @@ def test_a_change_killed_after_any_command_is_made_whole(fresh: dict[str, Host])
     def before(host: Host) -> None:
         assert run(host.name, WEB).code == 0
 
-    assert trials(fresh, before, CHANGED) > 4
+    assert trials(fresh, before, CHANGED) >= 3
 
 
 # It lets the tool begin, and then ends it and the script that called it.
@@ -134,7 +135,9 @@ def test_a_host_on_which_deploy_or_start_is_killed_is_made_whole(
         outcome = deploy("-y", guests=[WEB])
     assert outcome.code == 1
     for name in BOTH:
-        assert any("the command was killed" in line for line in outcome.lines(name)), outcome.stderr
+        assert any(re.match("web: .*(cut off|did not start)", line) for line in outcome.lines(name)), (
+            outcome.stderr
+        )
     succeed(guests=[WEB])
     for host in fresh.values():
         is_whole(host, WEB)

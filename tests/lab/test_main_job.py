@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.conftest import BOTH, deploy, pyinfra, remote_commands, succeed
+from tests.lab.conftest import BOTH, Outcome, deploy, pyinfra, remote_commands, succeed
 from tests.lab.guest import ssh_command
 from tests.lab.paths import RUN
 from tests.lab.side_by_side import on_each
@@ -31,7 +31,11 @@ cd /boot
 find . -type f | sort | xargs sha256sum
 find . -printf '%p %m %s %T@ %l\n' | sort
 """
-NEW_OPERATIONS = {"Stateroot", "Commit", "Deployment", "Current deployment", "Definition", "Unit"}
+GUESTS, HOST = "Guests | Each guest", "Host | Fit for guests"
+STEPS = ("make the OSTree sysroot", "pull commit", "deploy commit", "point ", "guest web: write", "enable ")
+
+# How the last column of the summary begins.
+MARKS = ("due: ", "done: ", "nothing to do")
 
 before: dict[str, str] = {}
 
@@ -48,15 +52,25 @@ def running(host: Host, guest: str = "web") -> bool:
     return host.run(f"systemctl -M {guest} is-system-running").stdout.strip() == "running"
 
 
+def summary(outcome: Outcome, host: str) -> list[str]:
+    """Return the rows of the summary about a host's guests: `GUEST: RESULT`."""
+    rows = [line.split(maxsplit=2) for line in outcome.stderr.splitlines()]
+    found = [row for row in rows if len(row) == 3 and row[0] == host]
+    return [
+        f"{guest}: {rest[rest.index(mark) :]}" for _, guest, rest in found for mark in MARKS if mark in rest
+    ]
+
+
 def test_a_dry_run_tells_what_will_be_done_and_does_nothing(fresh: dict[str, Host]):
     outcome = succeed("--dry", "--json")
     planned = {item["name"]: item for item in outcome.json["plan"]}
-    for name in NEW_OPERATIONS:
-        assert sorted(planned[f"Guests | {name}"]["hosts_with_change"]) == BOTH, planned
+    assert sorted(planned[GUESTS]["hosts_with_change"]) == BOTH, planned
     for name, host in fresh.items():
         said = "\n".join(outcome.lines(name))
         assert "make the OSTree sysroot /var/lib/pyinfra-nspawn/web with stateroot web" in said
-        assert "start guest web and wait up to 120 s until it is running" in said
+        assert "start guest web" in said
+        assert "wait up to 120 s until guest web is running" in said
+        assert "web: due: stateroot, pull, deploy, current, definition, unit, await" in summary(outcome, name)
         host.fail("test -e /var/lib/pyinfra-nspawn")
         host.fail("test -e /etc/sysctl.d/60-pyinfra-nspawn.conf")
         before[name] = host.succeed(BOOT)
@@ -64,10 +78,14 @@ def test_a_dry_run_tells_what_will_be_done_and_does_nothing(fresh: dict[str, Hos
 
 def test_the_first_run_makes_the_guests(fresh: dict[str, Host]):
     fresh["lab1"].succeed("systemctl disable machines.target")
+    planned = succeed("--dry")
     outcome = succeed()
-    for name in NEW_OPERATIONS:
-        assert sorted(outcome.hosts("success")[f"Guests | {name}"]) == BOTH
-    assert outcome.hosts("success")["Host | machines.target"] == ["lab1"]
+    assert sorted(outcome.hosts("success")[GUESTS]) == sorted(outcome.hosts("success")[HOST]) == BOTH
+    for name in BOTH:
+        # Whatever is said once a run has begun was said by the dry run, in the same order.
+        said = [line for line in planned.lines(name) if line.startswith((*STEPS, "wait", "set", "enable"))]
+        assert [line for line in outcome.lines(name) if line in said] == said
+        assert len(said) >= len(STEPS) + 2
     for host in fresh.values():
         assert running(host)
         assert host.succeed("systemctl is-enabled systemd-nspawn@web machines.target") == "enabled\nenabled\n"
@@ -113,7 +131,7 @@ def test_the_second_run_does_nothing(fresh: dict[str, Host]):
     assert outcome.json["results"]["totals"]["success"] == 0
     for name, idle in outcome.hosts("no_change").items():
         assert sorted(idle) == BOTH, name
-    assert len(outcome.hosts("no_change")) == 13
+    assert sorted(outcome.hosts("no_change")) == [GUESTS, HOST]
     assert started == {name: host.succeed(f"{STARTED}; {MACHINE}") for name, host in fresh.items()}
 
 
@@ -127,20 +145,19 @@ def test_an_edit_shows_its_changed_lines_and_nothing_else():
     outcome = succeed("--dry", "--diff", guests=web(hostname="elsewhere"))
     for name in BOTH:
         changed = [line for line in outcome.lines(name) if re.match(r"[-+] ", line)]
-        assert "+ Hostname=elsewhere" in changed
-        assert "- Hostname=web" in changed
-        others = [line for line in changed if "Hostname" not in line]
+        assert any(line.startswith("+ ") and "--hostname=elsewhere" in line for line in changed)
+        assert any(line.startswith("- ") and "--hostname=web" in line for line in changed)
+        others = [line for line in changed if "--hostname" not in line]
         assert len(others) == 2, changed
         assert all("PYINFRA_NSPAWN_DEFINITION" in line for line in others)
         files = [line for line in outcome.lines(name) if line.startswith("/etc/") and line.endswith(":")]
-        assert len(files) == 2
+        assert len(files) == 1
 
 
 def test_limits_are_applied_without_a_restart(fresh: dict[str, Host]):
     started = {name: host.succeed(STARTED) for name, host in fresh.items()}
     outcome = succeed(guests=web(limits={"tasks_max": 4000}))
-    assert sorted(outcome.hosts("success")["Guests | Definition"]) == BOTH
-    assert sorted(outcome.hosts("no_change")["Guests | Unit"]) == BOTH
+    assert sorted(outcome.hosts("success")[GUESTS]) == BOTH
     for name, host in fresh.items():
         assert host.succeed(STARTED) == started[name]
         shown = host.succeed("systemctl show systemd-nspawn@web -p TasksMax -p NeedDaemonReload")
@@ -166,7 +183,7 @@ def test_a_changed_definition_is_reported_when_asked(fresh: dict[str, Host]):
     started = {name: host.succeed(STARTED) for name, host in fresh.items()}
     outcome = succeed(guests=web(environment={"NEW": "1"}, on_change="report"))
     for name, host in fresh.items():
-        assert "guest web runs with another definition than it has now" in outcome.lines(name)
+        assert any("it runs with another definition than it has now" in line for line in outcome.lines(name))
         assert host.succeed(STARTED) == started[name]
 
 
@@ -183,7 +200,7 @@ def test_a_way_in(fresh: dict[str, Host]):
             binds=[{"source": "/usr/share", "target": "/var/shared"}],
         )
     )
-    assert sorted(outcome.hosts("success")["Guests | Unit"]) == BOTH
+    assert sorted(outcome.hosts("success")[GUESTS]) == BOTH
     for host in fresh.values():
         assert in_guest(host, "hostname") == "www\n"
         assert f"NASTY={nasty}" in in_guest(host, 'tr "\\0" "\\n" </proc/1/environ').splitlines()
@@ -272,7 +289,7 @@ def test_a_source_that_moved_on_is_reported_and_nothing_is_done(fresh: dict[str,
         outcome = pyinfra("--limit", host.name, "-y", "--json", "deploys/guest.py", guests=guests)
         assert outcome.code == 0, outcome.stderr
         assert outcome.json["results"]["totals"]["success"] == 0
-        behind = "guest web is behind: it boots commit"
+        behind = "web: it boots commit"
         assert any(line.startswith(behind) for line in outcome.lines(host.name))
 
     on_each(fresh.values(), look)
@@ -288,7 +305,7 @@ def test_a_degraded_guest_is_reported_with_its_failed_units(fresh: dict[str, Hos
     on_each(fresh.values(), lambda host: host.succeed("systemctl restart systemd-nspawn@sick"))
     outcome = succeed(guests=guests)
     for name in BOTH:
-        assert "guest sick is degraded: broken.service failed" in outcome.lines(name)
+        assert any(line.startswith("sick: broken.service failed") for line in outcome.lines(name))
 
 
 def test_trouble_on_one_host_stays_on_that_host(fresh: dict[str, Host]):
@@ -298,7 +315,7 @@ def test_trouble_on_one_host_stays_on_that_host(fresh: dict[str, Host]):
     outcome = deploy(guests=[{"name": "new"}])
     assert outcome.code != 0
     assert outcome.json["results"]["failed_hosts"] == ["lab1"]
-    assert any("10-service.conf is a drop-in that is not ours" in line for line in outcome.lines("lab1"))
+    assert any("10-service.conf is a foreign drop-in" in line for line in outcome.lines("lab1"))
     assert running(fresh["lab2"], "new")
     assert "Nice=5" in fresh["lab1"].succeed(f"cat {foreign}/10-service.conf")
     fresh["lab1"].fail("systemctl is-active systemd-nspawn@new")

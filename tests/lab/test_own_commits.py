@@ -45,7 +45,9 @@ def test_its_own_commit_is_told_and_not_booted(fresh: dict[str, Host]):
     assert outcome.json["results"]["totals"]["success"] == 0
     for name, host in fresh.items():
         assert inside(host, "web", RELEASE) == before[name]
-        assert any("guest web has deployed commit" in line for line in outcome.lines(name)), outcome.stderr
+        assert any(line.startswith("web: it has deployed commit") for line in outcome.lines(name)), (
+            outcome.stderr
+        )
 
 
 def test_where_it_owns_its_commits_it_boots_them(fresh: dict[str, Host]):

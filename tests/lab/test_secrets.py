@@ -91,7 +91,7 @@ def test_a_secret_is_told_to_nobody(fresh: dict[str, Host], tmp_path: Path):
     for outcome in outcomes:
         assert outcome.code == 0, outcome.stderr
         assert not told(outcome.stdout + outcome.stderr)
-    assert [line for line in seen if "\0definition\0web\0" in line]
+    assert [line for line in seen if "main change " in line and "definition web" in line]
     assert not [line for line in seen if told(line)]
     for host in fresh.values():
         inside = (

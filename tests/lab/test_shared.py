@@ -45,7 +45,7 @@ def test_it_is_refused_where_a_fallback_would_boot_it(fresh: dict[str, Host], fa
     finally:
         unfit.succeed(mend)
     assert outcome.code == 1
-    sentence = f"guest web: this host uses {name}, which falls back to the second boot entry"
+    sentence = f"web: {name} falls back to the host's second boot entry"
     assert any(line.startswith(sentence) for line in outcome.lines("lab1")), outcome.stderr
     assert unfit.succeed(ENTRIES) == before
     unfit.fail("test -e /sysroot/ostree/deploy/web")
@@ -111,7 +111,7 @@ def test_its_kernel_must_have_space_in_boot(fresh: dict[str, Host]):
             host.succeed("umount /boot /run/boot; rmdir /run/boot")
     assert outcome.code == 1
     for name in BOTH:
-        said = [line for line in outcome.lines(name) if line.startswith("guest web: its kernel takes ")]
+        said = [line for line in outcome.lines(name) if line.startswith("web: its kernel takes ")]
         assert said, outcome.stderr
         assert said[0].endswith("left: free some, or set `sysroot` to 'private'")
 

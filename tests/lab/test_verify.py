@@ -23,7 +23,7 @@ PYTEST = (sys.executable, "-m", "pytest", "tests/verify", "--color=no", "-p", "n
 UNIT = "systemd-nspawn@web.service"
 OWN = "/var/lib/pyinfra-nspawn/web"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
-SETTINGS = "/etc/systemd/nspawn/web.nspawn"
+LIMITS = f"{DROPINS}/60-limits.conf"
 PARTIAL = f"{OWN}/ostree/repo/state/$(basename $(readlink {OWN}/current) | cut -d. -f1).commitpartial"
 INSIDE = "systemd-run --machine=web --wait --quiet"
 LIMIT = "/proc/sys/fs/inotify/max_user_instances"
@@ -177,14 +177,14 @@ FAULTS = [
     Fault(
         "test_the_guests_files_are_ours[lab1-web]",
         "to be # Managed by pyinfra-nspawn",
-        f"cp {SETTINGS} /run/saved; sed -i 1d {SETTINGS}",
-        f"cp /run/saved {SETTINGS}",
+        f"cp {LIMITS} /run/saved; sed -i 1d {LIMITS}; systemctl daemon-reload",
+        f"cp /run/saved {LIMITS}; systemctl daemon-reload",
     ),
     Fault(
         "test_the_guests_files_are_roots[lab1-web]",
         "to be 0644 root:root, found 0664 root:root",
-        f"chmod 0664 {SETTINGS}",
-        f"chmod 0644 {SETTINGS}",
+        f"chmod 0664 {LIMITS}",
+        f"chmod 0644 {LIMITS}",
     ),
     Fault(
         "test_systemd_has_loaded_the_guests_files[lab1-web]",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.conftest import PYINFRA, ROOT, pyinfra, succeed
+from tests.lab.paths import SSH_CONFIG
 from tests.lab.test_connector import deploy_of
 from tests.lab.test_secrets import command_lines
 from tests.lab.test_verify import PYTEST
@@ -28,7 +29,6 @@ GUESTS = "inventories/lab_guests.py"
 NAMES = ["@nspawn/lab1:web", "@nspawn/lab2:web"]
 SECRET = "correct-horse-battery"
 PASSWORD = "staple '$HOME\\ !"
-SSH_CONFIG = Path("/run/pyinfra-nspawn-lab/ssh_config")
 RUN_SECONDS = 60
 
 pytestmark = pytest.mark.usefixtures("web")

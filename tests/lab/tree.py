@@ -21,6 +21,7 @@ MIRROR = "http://deb.debian.org/debian"
 PACKAGES = (
     "dbus",
     "dracut",
+    "fish",
     "iproute2",
     "kmod",
     "libpam-systemd",
@@ -33,6 +34,7 @@ PACKAGES = (
     "systemd",
     "systemd-container",
     "systemd-sysv",
+    "tcsh",
     "udev",
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyinfra_nspawn.specs.layout import Layout
 from tests.verify.backend import guest_host
 from tests.verify.mounts import Mount, parse
 
@@ -109,6 +110,7 @@ class Guest(Place):
     def __init__(self, host: Host, spec: specs.Guest) -> None:
         self.host = host
         self.spec = spec
+        self.layout = Layout.of(spec)
 
     def __str__(self) -> str:
         return f"host {self.host.name}, guest {self.spec.name}"
@@ -116,17 +118,17 @@ class Guest(Place):
     @functools.cached_property
     def unit(self) -> dict[str, str]:
         """The properties of its unit."""
-        return self.host.properties(PROPERTIES, self.spec.unit)
+        return self.host.properties(PROPERTIES, self.layout.unit)
 
     @functools.cached_property
     def current(self) -> str:
         """What `current` points at, as the symlink has it; `nothing` where there is none."""
-        return self.host.run("readlink", self.spec.current).stdout.strip() or "nothing"
+        return self.host.run("readlink", self.layout.current).stdout.strip() or "nothing"
 
     @property
     def repository(self) -> str:
         """The repository that its commit is in."""
-        return f"{self.spec.sysroot_directory}/ostree/repo"
+        return f"{self.layout.sysroot_directory}/ostree/repo"
 
     @property
     def stateroot(self) -> str:

@@ -18,29 +18,29 @@ DROPINS = ("50-ostree.conf", "60-limits.conf")
 
 
 def files(guest: Guest) -> list[str]:
-    return [guest.spec.settings_file, *(f"{guest.spec.dropin_directory}/{name}" for name in DROPINS)]
+    return [f"{guest.layout.dropins}/{name}" for name in DROPINS]
 
 
 # What it boots.
 
 
 def test_no_user_of_the_host_can_reach_into_the_guest(guest: Guest):
-    shared = (guest.spec.stateroot,) if guest.spec.sysroot == "shared" else ()
-    for path in (guest.spec.directory, *shared):
+    shared = (guest.layout.stateroot,) if guest.spec.sysroot == "shared" else ()
+    for path in (guest.layout.directory, *shared):
         guest.expect(f"mode and owner of {path}", "0700 root:root", guest.host.mode(path))
 
 
 def test_current_points_at_one_of_the_guests_deployments(guest: Guest):
-    own = rf"{re.escape(guest.spec.deployments)}/[0-9a-f]{{64}}\.[0-9]+"
+    own = rf"{re.escape(guest.layout.deployments)}/[0-9a-f]{{64}}\.[0-9]+"
     if not re.fullmatch(own, guest.current):
-        wanted = f"a deployment in {guest.spec.deployments}"
-        guest.fail(f"expected {guest.spec.current} to point at {wanted}, found {guest.current}")
-    kind = guest.host.answer("stat", "-L", "-c", "%F", guest.spec.current)
-    guest.expect(f"what {guest.spec.current} points at", "directory", kind)
+        wanted = f"a deployment in {guest.layout.deployments}"
+        guest.fail(f"expected {guest.layout.current} to point at {wanted}, found {guest.current}")
+    kind = guest.host.answer("stat", "-L", "-c", "%F", guest.layout.current)
+    guest.expect(f"what {guest.layout.current} points at", "directory", kind)
 
 
 def test_ostree_knows_the_current_deployment(guest: Guest):
-    sysroot = () if guest.spec.sysroot == "shared" else (f"--sysroot={guest.spec.directory}",)
+    sysroot = () if guest.spec.sysroot == "shared" else (f"--sysroot={guest.layout.directory}",)
     known = deployments(guest.host.output("ostree", "admin", *sysroot, "status"))
     wanted = f"{guest.spec.name} {guest.current.rpartition('/')[2]}"
     if wanted not in known:
@@ -98,27 +98,30 @@ def test_the_guests_files_are_roots(guest: Guest):
 def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest):
     """Those that systemd has loaded, and those that it would load next time."""
     places = ("/etc/systemd/system", "/run/systemd/system")
-    directories = [f"{place}{kind}/{guest.spec.unit}.d" for place in places for kind in ("", ".control")]
+    units = (guest.layout.unit, "systemd-nspawn@.service")
+    directories = [
+        f"{place}{kind}/{unit}.d" for place in places for kind in ("", ".control") for unit in units
+    ]
     lists = 'for directory; do ls -d -- "$directory"/*.conf 2>/dev/null; done; true'
     lying = guest.host.output("sh", "-c", lists, "sh", *directories).split()
-    loaded = [path for path in guest.unit["DropInPaths"].split() if f"/{guest.spec.unit}.d/" in path]
+    loaded = [path for path in guest.unit["DropInPaths"].split() if "/systemd-nspawn@" in path]
     foreign = sorted({*loaded, *lying} - set(files(guest)))
     guest.expect("drop-ins of somebody else", [], foreign)
 
 
 def test_systemd_has_loaded_the_guests_files(guest: Guest):
-    missing = sorted(set(files(guest)[1:]) - set(guest.unit["DropInPaths"].split()))
+    missing = sorted(set(files(guest)) - set(guest.unit["DropInPaths"].split()))
     guest.expect("drop-ins that systemd has not loaded", [], missing)
-    guest.expect(f"NeedDaemonReload of {guest.spec.unit}", "no", guest.unit["NeedDaemonReload"])
+    guest.expect(f"NeedDaemonReload of {guest.layout.unit}", "no", guest.unit["NeedDaemonReload"])
 
 
 def test_the_unit_is_an_instance_of_systemds_template(guest: Guest):
     template = guest.unit["FragmentPath"].rpartition("/")[2]
-    guest.expect(f"the file of {guest.spec.unit}", "systemd-nspawn@.service", template)
+    guest.expect(f"the file of {guest.layout.unit}", "systemd-nspawn@.service", template)
 
 
 def test_only_root_reads_the_guests_credentials(guest: Guest):
-    directory = guest.spec.credentials_directory
+    directory = guest.layout.credentials
     guest.expect(f"mode and owner of {directory}", "0700 root:root", guest.host.mode(directory))
     listed = guest.host.output(
         "find", directory, "-type", "f", "-exec", "stat", "-c", "%a %U:%G %n", "{}", "+"
@@ -132,7 +135,7 @@ def test_the_guests_credentials_are_on_the_host(guest: Guest):
     wanted = set(guest.spec.credentials)
     if guest.spec.authorized_keys or guest.spec.files:
         wanted.add("tmpfiles.extra")  # it writes them
-    found = set(guest.host.output("ls", guest.spec.credentials_directory).split())
+    found = set(guest.host.output("ls", guest.layout.credentials).split())
     guest.expect("the names of the credentials", sorted(wanted), sorted(found))
 
 
@@ -141,16 +144,16 @@ def test_the_guests_credentials_are_on_the_host(guest: Guest):
 
 def test_the_guest_starts_with_the_host_as_wanted(guest: Guest):
     wanted = "enabled" if guest.spec.autostart else "disabled"
-    guest.expect(guest.spec.unit, wanted, guest.unit["UnitFileState"])
+    guest.expect(guest.layout.unit, wanted, guest.unit["UnitFileState"])
 
 
 def test_the_guest_runs_as_wanted(guest: Guest):
     wanted = "active" if guest.spec.state == "running" else "inactive"
-    guest.expect(guest.spec.unit, wanted, guest.unit["ActiveState"])
+    guest.expect(guest.layout.unit, wanted, guest.unit["ActiveState"])
 
 
 def test_the_guest_is_restarted_as_wanted(guest: Guest):
-    guest.expect(f"Restart of {guest.spec.unit}", guest.spec.restart, guest.unit["Restart"])
+    guest.expect(f"Restart of {guest.layout.unit}", guest.spec.restart, guest.unit["Restart"])
 
 
 def test_the_guests_memory_is_limited(guest: Guest):

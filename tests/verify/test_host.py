@@ -9,6 +9,7 @@ import pytest
 
 from pyinfra_nspawn.specs.base import MANAGED
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE, inotify_instances
+from pyinfra_nspawn.specs.layout import Layout
 from tests.verify.places import deployments
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def test_nothing_is_left_of_guests_that_are_to_be_absent(host: Host):
     if not host.absent:
         pytest.skip("no guest is to be absent")
     for guest in host.absent:
-        places = (guest.settings_file, guest.dropin_directory, guest.current, guest.credentials_directory)
-        sysroot = (guest.directory,) if guest.purge else ()
+        layout = Layout.of(guest)
+        places = (layout.settings_file, layout.dropins, layout.current, layout.credentials)
+        sysroot = (layout.directory,) if guest.purge else ()
         found = [path for path in (*places, *sysroot) if host.mode(path) != "nothing"]
         host.expect(f"what is left of guest {guest.name}", [], found)
-        shown = host.properties(("ActiveState", "UnitFileState"), guest.unit)
-        host.expect(f"{guest.unit}", "inactive, disabled", ", ".join(map(shown.get, sorted(shown))))
+        shown = host.properties(("ActiveState", "UnitFileState"), layout.unit)
+        host.expect(f"{layout.unit}", "inactive, disabled", ", ".join(map(shown.get, sorted(shown))))
 
 
 def test_the_hosts_boot_menu_has_no_guest(host: Host):

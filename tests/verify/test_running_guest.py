@@ -25,7 +25,7 @@ def test_the_guest_says_that_it_is_running(running: Guest):
 
 def test_the_guest_runs_its_present_definition(running: Guest):
     """The running nspawn tells what it was started with; the file is what a restart would give."""
-    path = f"{running.spec.dropin_directory}/50-ostree.conf"
+    path = f"{running.layout.dropins}/50-ostree.conf"
     marked = f"Environment={DEFINITION}"
     lines = running.host.output("cat", path).splitlines()
     written = [line.removeprefix(marked) for line in lines if line.startswith(marked)]
