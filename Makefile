@@ -7,20 +7,25 @@ APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq 
 # A file's tests stay together and in order; tests/conftest.py says which files are begun first.
 SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-# What a script builds upon and does not use is neither unreachable (2317) nor unused (2034).
+# What a mode of the program does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo test test-fast check lab lab-down bench dist clean
+.PHONY: demo test test-fast shells check lab lab-down bench bench-fleet dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
 
-test: $(VENV)/ready
+test: $(VENV)/ready shells
 	$(PYTHON) -m pytest $(SIDE_BY_SIDE)
 
 # What needs no lab.
-test-fast: $(VENV)/ready
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/unit tests/cases $(wildcard tests/host)
+test-fast: $(VENV)/ready shells
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' tests/unit tests/cases tests/host
+
+# Login shells that somebody may have on a host.
+shells:
+	@command -v fish >/dev/null && command -v tcsh >/dev/null || \
+		{ echo "installing fish and tcsh ..."; { $(APT) fish tcsh; } >/dev/null; }
 
 check: $(VENV)/ready
 	@command -v shellcheck >/dev/null || { echo "installing shellcheck ..."; $(APT) shellcheck >/dev/null; }
@@ -28,11 +33,9 @@ check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/mypy -p pyinfra_nspawn
-	$(VENV)/bin/mypy --exclude '/(test_.*|conftest)\.py' tests/lab tests/demo.py tests/bench.py inventories
-	@# A script is sent with what it builds upon, and is checked like that.
-	for script in facts/scripts/*.sh; do cat facts/scripts/parts.sh $$script | $(SHELLCHECK) || exit; done
-	for script in operations/scripts/*.sh; do \
-		cat operations/scripts/common.sh operations/scripts/beside.sh operations/scripts/shared.sh $$script | $(SHELLCHECK) || exit; done
+	$(VENV)/bin/mypy --exclude '/(test_.*|conftest)\.py' tests/lab tests/demo.py tests/bench.py tests/bench_client.py tests/bench_fleet.py inventories
+	@# The program is checked as it is sent, whole.
+	$(PYTHON) -c 'from pyinfra_nspawn.facts.program import text; print(text(), "main facts host", sep="\n")' | $(SHELLCHECK)
 	for script in tests/by_hand.sh tests/lab/hostile.sh; do $(SHELLCHECK) <$$script || exit; done
 
 lab:
@@ -43,6 +46,9 @@ lab-down:
 
 bench: $(VENV)/ready lab
 	@$(PYTHON) -m tests.bench
+
+bench-fleet: $(VENV)/ready lab
+	@$(PYTHON) -m tests.bench_fleet
 
 dist: $(VENV)/ready
 	$(PYTHON) -m build
