@@ -46,7 +46,7 @@ restart() {
         systemctl stop "systemd-nspawn@$1.service"
         begin "systemd-nspawn@$1.service"
     fi
-    verdict=$(judge "$1" "$2" "$3")
+    verdict=$(judge "$1" "$2" "$3" "$5")
     conclude "$1" "$verdict"
 }
 
