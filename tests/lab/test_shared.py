@@ -113,7 +113,7 @@ def test_its_kernel_must_have_space_in_boot(fresh: dict[str, Host]):
     for name in BOTH:
         said = [line for line in outcome.lines(name) if line.startswith("web: its kernel takes ")]
         assert said, outcome.stderr
-        assert said[0].endswith("left: free some, or set `sysroot` to 'private'")
+        assert said[0].endswith("left. Free some, or set `sysroot` to 'private'.")
 
 
 def test_the_order_of_the_hosts_entries_stays(fresh: dict[str, Host]):
