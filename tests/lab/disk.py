@@ -7,6 +7,7 @@ host could make this machine read-only.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SIZE = "16G"
 #: The first eight belong to tests in the hosts, which look for a free one among them.
 LOOP_DEVICES = range(64, 1024)
+ATTEMPTS = 5
 
 
 def make(file: Path, target: Path) -> None:
@@ -43,10 +45,18 @@ def unmount(target: Path) -> None:
 
 
 def forget_others(own: Path) -> None:
-    """Unmount the other hosts' disks in this process's mount namespace, which would keep them alive."""
-    for target in _mounted():
-        if target != own:
-            run("umount", "--lazy", target)
+    """Unmount the other hosts' disks in this process's mount namespace, which would keep them alive.
+
+    A host that is being made is renamed in the meantime, and its disk is found under the new name then.
+    """
+    for _ in range(ATTEMPTS):
+        others = [target for target in _mounted() if target != own]
+        if not others:
+            return
+        for target in others:
+            with suppress(LabError):
+                run("umount", "--lazy", target)
+    raise LabError(f"expected no disk but {own}, found {', '.join(map(str, others))}")
 
 
 def _attach(file: Path) -> str:
