@@ -1,7 +1,7 @@
 """Share what all facts need: records, `Unreadable`, and the parts of which an answer consists.
 
 The program on the host (`host/`) answers in ASCII: parts with a header, whose content is base64 unless it
-is known to be ASCII, and `:: done` at the end. Without that line the answer is incomplete, and whatever it
+is printable ASCII, and `:: done` at the end. Without that line the answer is incomplete, and whatever it
 seems to say is unknown.
 """
 
@@ -117,12 +117,31 @@ def decoded(text: str) -> bytes:
 
 
 def decoded_name(word: str) -> str:
-    """Return a path or name that a header holds in base64."""
+    """Return a path or name that a header holds: as it is after `=`, which base64 never begins with."""
+    if word.startswith("="):
+        return word[1:]
     return decoded(word).decode(errors="surrogateescape")
 
 
 def _value(part: Part, line: str) -> Part:
     return dataclasses.replace(part, output=line.encode())
+
+
+def _coded(part: Part, line: str) -> Part:
+    """Read the exit code of a command whose output follows as it is."""
+    return dataclasses.replace(part, code=_code(line))
+
+
+def _printed(part: Part, line: str) -> Part:
+    """Read a line of a command's output."""
+    return dataclasses.replace(part, output=part.output + line.encode() + b"\n")
+
+
+def _code(text: str) -> int:
+    """Return an exit code. Raises `GarbledError` for anything else, a number of 60,000 digits too."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _CODE_DIGITS):
+        raise GarbledError(f"no exit code: {text[:40]!r}")
+    return int(text)
 
 
 def _captured(part: Part, line: str) -> Part:
@@ -145,7 +164,7 @@ def _complained(part: Part, line: str) -> Part:
     return part if part.errors else dataclasses.replace(part, errors=decoded(line))
 
 
-_READERS = {"|": _value, "+": _captured, "!": _complained}
+_READERS = {"|": _value, "=": _coded, ">": _printed, "+": _captured, "!": _complained}
 
 
 def refuse_failed(parts: Iterable[Part]) -> None:

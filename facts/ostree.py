@@ -74,7 +74,6 @@ class Sysroot(Record):
     + deployments: in ostree's order
     + refs: commits by refspec (`REMOTE:REF`, or `REF` for a local one)
     + remotes: URLs by name; read for the host's sysroot only
-    + free_bytes: what its file system has left
     + fallback: what boots the second deployment when the first does not come up; empty for nothing, and
       read for the host's sysroot only
     + commits: of those commits that were asked for, whether the host's repository has them: `present`,
@@ -88,7 +87,6 @@ class Sysroot(Record):
     stateroots: tuple[str, ...] = ()
     refs: dict[str, str] = field(default_factory=dict)
     remotes: dict[str, str] = field(default_factory=dict)
-    free_bytes: int = 0
     fallback: str = ""
     commits: dict[str, str] = field(default_factory=dict)
     complaint: str = ""
@@ -257,11 +255,6 @@ def _remotes(part: Part) -> dict[str, str]:
     return remotes
 
 
-def _free_bytes(part: Part) -> int:
-    """Read a number of KiB."""
-    return int(part.text) * 1024
-
-
 def _sysroot(parts: dict[str, Part]) -> Sysroot:
     status = parts.get("status-json") or parts["status"]
     deployments = _deployments(status)
@@ -276,14 +269,13 @@ def _sysroot(parts: dict[str, Part]) -> Sysroot:
         stateroots=parts["stateroots"].lines,
         refs=_refs(parts["refs"]),
         remotes=_remotes(parts["remotes"]) if "remotes" in parts else {},
-        free_bytes=_free_bytes(parts["free"]),
         fallback=", ".join(parts["fallback"].lines) if "fallback" in parts else "",
         complaint=status.complaint if status.code else "",
         layers=layers,
     )
 
 
-_REFUSED = ("stateroots", "refs", "free", "remotes", "fallback")
+_REFUSED = ("stateroots", "refs", "remotes", "fallback")
 """The parts whose failure leaves a sysroot unknown; `status` and what rpm-ostree says are looked at apart."""
 
 
@@ -318,7 +310,6 @@ _OF_SYSROOTS = frozenset(
         "status-json",
         "stateroots",
         "refs",
-        "free",
         "remotes",
         "fallback",
         "rpm-ostree",
@@ -362,7 +353,7 @@ def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:
 
 
 class Sysroots(FactBase[HostSysroots | Unreadable]):
-    """Read every OSTree sysroot of the host: deployments, stateroots, refs, remotes, free space.
+    """Read every OSTree sysroot of the host: deployments, stateroots, refs, remotes.
 
     Returns `HostSysroots`, or `Unreadable` when nothing could be determined. Needs root, for the guests'.
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. Whatever a
-# command or a guest prints is base64: one byte that is not UTF-8 would end the controller's reader, and a
-# control sequence would reach somebody's terminal.
+# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. What a command or a
+# guest prints is base64 unless it is printable ASCII: one byte that is not UTF-8 would end the controller's reader, and
+# a control sequence would reach somebody's terminal.
 # Open while a mode runs: 3 the answer, 4 what the controller sent, 7 the controller's stderr.
 
 # How a part of the program ends that has reported its trouble.
@@ -11,26 +11,72 @@ REPORTED=97
 CAP=262144
 GUEST_CAP=65536
 
-# value HEADER TEXT: one line that is known to be ASCII. It starts no process.
+# Longer than that, base64 is cheaper than a line at a time.
+PLAIN=4000
+
+NEWLINE='
+'
+
+# value HEADER TEXT: one line that is known to be printable ASCII. It starts no process.
 value() {
     printf ':: %s\n|%s\n' "$1" "$2"
 }
 
-# part HEADER COMMAND...: the command's stdout and exit code, and its stderr when there is any. The exit code comes last,
-# so that it is missing when the output was cut: what was cut is not known.
+# part HEADER COMMAND...: the command's stdout and exit code, and its stderr when there is any.
 part() {
-    printf ':: %s\n+' "$1"
+    _header=$1
     shift
     {
         _stderr=$({
-            {
+            _stdout=$(
                 "$@" 2>&5 5>&- 6>&-
-                printf '\n%s' "$?" 2>/dev/null
-            } | head -c "$CAP" | base64 -w 0 >&6
+                printf '\n%s' "$?"
+            )
+            captured "$_header" "$_stdout" >&6
         } 5>&1)
     } 6>&1
-    printf '\n'
     [ -z "$_stderr" ] || printf '!%s\n' "$(printf '%s' "$_stderr" | tail -c 2000 | base64 -w 0)"
+}
+
+# brief HEADER COMMAND...: of a command that says nothing on stderr that would help.
+brief() {
+    _header=$1
+    shift
+    _stdout=$(
+        "$@" 2>/dev/null
+        printf '\n%s' "$?"
+    )
+    captured "$_header" "$_stdout"
+}
+
+# captured HEADER OUTPUT: what a command printed and, on a line of its own, its exit code. Whole lines of printable ASCII
+# go as they are; anything else in base64, of which the exit code comes last. What is too long has none.
+captured() {
+    printf ':: %s\n' "$1"
+    _said=${2%"$NEWLINE"*}
+    if [ "${#2}" -gt "$CAP" ]; then
+        echo +
+    elif [ "${#2}" -le "$PLAIN" ] && are_lines "$_said"; then
+        printf '=%s\n' "${2##*"$NEWLINE"}"
+        while [ -n "$_said" ]; do
+            printf '>%s\n' "${_said%%"$NEWLINE"*}"
+            _said=${_said#*"$NEWLINE"}
+        done
+    else
+        printf '+%s\n' "$(encoded "$2")"
+    fi
+}
+
+are_lines() { # TEXT
+    case $1 in *[!\ -~"$NEWLINE"]*) return 1 ;; "" | *"$NEWLINE") ;; *) return 1 ;; esac
+}
+
+# as_word TEXT: sets word to it, as one word of a header.
+as_word() {
+    case $1 in
+    *[!A-Za-z0-9@%_./+:-]*) word=$(encoded "$1") ;;
+    *) word="=$1" ;;
+    esac
 }
 
 # guest_part HEADER COMMAND...: the same of a command whose output a guest has a say in. Its stderr is not kept apart: that
@@ -45,21 +91,9 @@ guest_part() {
     printf '\n'
 }
 
-# brief HEADER COMMAND...: of a command that says little on stdout, and on stderr nothing that would help.
-brief() {
-    printf ':: %s\n+' "$1"
-    shift
-    {
-        "$@" 2>/dev/null
-        printf '\n%s' "$?"
-    } | base64 -w 0
-    printf '\n'
-}
-
 # said HEADER TEXT: a part of any text.
 said() {
-    printf ':: %s\n+%s\n' "$1" "$(encoded "$2
-0")"
+    captured "$1" "$2$NEWLINE${NEWLINE}0"
 }
 
 # encoded TEXT: as one word.

@@ -2,11 +2,12 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--ask SECONDS] [--roots DIRECTORY] facts|change|await|trial WORD...
-# --ask (how long a guest may take to answer) and --roots are for tests. The latter is no variable of the environment: a stray one must not redirect what root removes.
+# --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. The latter is no variable of the environment: a stray one must not redirect what root removes.
 main() {
-    state=/var/lib/pyinfra-nspawn sysroot=/sysroot etc=/etc run=/run boot=/boot roots='' ask_seconds=10
+    state=/var/lib/pyinfra-nspawn sysroot=/sysroot etc=/etc run=/run boot=/boot roots=''
+    ask_seconds=10 tool_seconds=20
     if [ "$1" = --ask ]; then
-        ask_seconds=$2
+        ask_seconds=$2 tool_seconds=$2
         shift 2
     fi
     if [ "$1" = --roots ]; then

@@ -159,9 +159,6 @@ set_default() {
         die "the host boots $_default next" "Run \`ostree admin set-default\` for $1 on the host."
 }
 
-NEWLINE='
-'
-
 # space NAME COMMIT: a stateroot has its kernel and initramfs in /boot; hard links, where that is no file system
 # of its own.
 space() {

@@ -91,7 +91,7 @@ conclude() {
 
 # The guest's console is in there: no control sequence of a guest may reach a terminal.
 journal_of() { # NAME
-    timeout 20 journalctl --unit="systemd-nspawn@$1.service" --lines=15 --output=cat --no-pager 2>/dev/null |
+    timeout "$tool_seconds" journalctl --unit="systemd-nspawn@$1.service" --lines=15 --output=cat --no-pager 2>/dev/null |
         printable | tail -c 8000
 }
 
@@ -178,7 +178,7 @@ unwritten() {
     {
         printf '%s\n' "$LOOK_FOR_FILES"
         printf '%s' "$2" | base64 -d | sed 's/^/look /'
-    } | timeout -k 1 20 systemd-run --machine="$1" --quiet --pipe --wait --collect --description="Look for files" sh \
+    } | timeout -k 1 "$tool_seconds" systemd-run --machine="$1" --quiet --pipe --wait --collect --description="Look for files" sh \
         2>/dev/null | head -c 500 | printable | head -n 1
 }
 

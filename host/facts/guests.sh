@@ -92,7 +92,7 @@ EOF
 }
 
 units_shown() { # UNIT...
-    timeout 20 systemctl show \
+    timeout "$tool_seconds" systemctl show \
         -p Id,LoadState,UnitFileState,ActiveState,SubState,Result,NeedDaemonReload,DropInPaths,FragmentPath,MainPID \
         -p ExecMainStartTimestampMonotonic,NRestarts,ExecStart,DeviceAllow,MemoryMax,CPUQuotaPerSecUSec,TasksMax \
         -- "$@"
@@ -135,9 +135,9 @@ EOF
 
 # It ends at the first that is gone in the meantime; then they are asked one by one.
 machines_shown() {
-    timeout 20 machinectl show "$@" -p Name -p Leader -p Unit -p Class 2>/dev/null && return
+    timeout "$tool_seconds" machinectl show "$@" -p Name -p Leader -p Unit -p Class 2>/dev/null && return
     for _name; do
-        timeout 20 machinectl show "$_name" -p Name -p Leader -p Unit -p Class 2>/dev/null
+        timeout "$tool_seconds" machinectl show "$_name" -p Name -p Leader -p Unit -p Class 2>/dev/null
         echo
     done
     return 0
@@ -187,7 +187,7 @@ guest_directory() { # NAME
     [ -d "$state/$1" ] || return
     value "directory $1" "$(stat -c '%a %u:%g' "$state/$1")"
     for _link in current stateroot; do
-        [ ! -L "$state/$1/$_link" ] || brief "$_link $1" readlink -n "$state/$1/$_link"
+        [ ! -L "$state/$1/$_link" ] || brief "$_link $1" readlink "$state/$1/$_link"
     done
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
@@ -222,18 +222,29 @@ guest_dropin() { # SIZE PATH
     content "dropin $_name" "$2" "$1"
 }
 
-# content HEADER PATH SIZE: the path is the last word of the header. What is too long has no exit code, as in `part`.
+# content HEADER PATH SIZE: the path is the last word of the header.
 content() {
-    printf ':: %s ' "$1"
-    printf '%s' "$2" | base64 -w 0
-    printf '\n+'
-    if [ "$3" -le "$CAP" ]; then
-        {
-            cat -- "$2" 2>/dev/null
-            printf '\n%s' "$?"
-        } | base64 -w 0
+    as_word "$2"
+    _header="$1 $word"
+    [ "$3" -le "$CAP" ] || {
+        printf ':: %s\n+\n' "$_header"
+        return
+    }
+    {
+        _stdout=$(content_of "$2")
+    } 2>/dev/null # bash says that it drops a NUL
+    if [ "${#_stdout}" = $(($3 + 2)) ]; then
+        captured "$_header" "$_stdout"
+    else
+        printf ':: %s\n+' "$_header"
+        content_of "$2" | base64 -w 0
+        echo
     fi
-    printf '\n'
+}
+
+content_of() { # PATH
+    cat -- "$1" 2>/dev/null
+    printf '\n%s' "$?"
 }
 
 # each_stat FORMAT FUNCTION PATH...: calls FUNCTION for each with what `stat` says of it: one process, unless one is gone in
@@ -263,10 +274,9 @@ guest_credentials() { # NAME
 }
 
 guest_credential() { # MODE PATH
-    printf ':: credential %s ' "$_name"
-    printf '%s' "${2##*/}" | base64 -w 0
     _digest=$(sha256sum <"$2")
-    printf ' %s\n|%s\n' "$1" "${_digest%% *}"
+    as_word "${2##*/}"
+    value "credential $_name $word $1" "${_digest%% *}"
 }
 
 # A tree or image that the unit would boot were it not for ours.

@@ -18,7 +18,7 @@ facts_host() {
         part sysctl-file cat "$etc/sysctl.d/60-pyinfra-nspawn.conf"
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
-    have systemctl && part machines-target timeout 20 systemctl show machines.target -p LoadState -p UnitFileState
+    have systemctl && part machines-target timeout "$tool_seconds" systemctl show machines.target -p LoadState -p UnitFileState
     return 0
 }
 

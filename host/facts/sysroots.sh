@@ -28,7 +28,6 @@ sysroots_of() {
         part "status /" no_ostree
     else
         _help=$(ostree admin status --help 2>/dev/null)
-        sysroots_free "$@"
         beside sysroot_facts "$@"
     fi
 }
@@ -36,25 +35,6 @@ sysroots_of() {
 no_ostree() {
     echo "there is no ostree command" >&2
     return 127
-}
-
-# sysroots_free NAME...: sets free (" NAME=KIB ..."), with one process for all of them.
-sysroots_free() {
-    free=' ' _names=''
-    for _name; do
-        shift
-        _path=$state/$_name
-        if [ "$_name" = / ]; then _path=$sysroot; fi
-        [ ! -e "$_path" ] || set -- "$@" "$_path"
-        [ ! -e "$_path" ] || _names="$_names $_name"
-    done
-    [ $# != 0 ] || return 0
-    _kib=$(df -Pk "$@") || return 0
-    _kib=$(printf '%s\n' "$_kib" | sed '1d; s/.* \([0-9]*\) *[0-9]*% .*/\1/')
-    for _name in $_names; do
-        free="$free$_name=${_kib%%"$NEWLINE"*} "
-        _kib=${_kib#*"$NEWLINE"}
-    done
 }
 
 sysroot_facts() { # NAME
@@ -69,8 +49,6 @@ sysroot_facts() { # NAME
     esac
     brief "stateroots $1" sysroot_stateroots "$_path/ostree/deploy"
     brief "refs $1" sysroot_refs "$_path/ostree/repo/refs"
-    looked_up "$1" "$free"
-    [ -z "$found" ] || value "free $1" "$found"
     [ "$1" != / ] || sysroot_of_host
 }
 
@@ -104,7 +82,7 @@ sysroot_remotes() {
 
 # What boots another deployment when one does not come up: it takes the second entry, whosever it is.
 sysroot_fallback() {
-    have systemctl && timeout 20 systemctl is-enabled --quiet greenboot-healthcheck.service 2>/dev/null &&
+    have systemctl && timeout "$tool_seconds" systemctl is-enabled --quiet greenboot-healthcheck.service 2>/dev/null &&
         echo greenboot
     for _file in "$boot"/grub2/grubenv "$boot"/grub/grubenv "$boot"/efi/EFI/*/grubenv; do
         ! grep -qs '^boot_counter=' "$_file" || echo "boot_counter (in $_file)"
@@ -113,9 +91,9 @@ sysroot_fallback() {
 
 # Its daemon may not answer: it is asked once. The text is what the oldest ones have.
 sysroot_layers() {
-    case $(timeout 20 rpm-ostree status --help 2>&1) in
-    *--json*) part "rpm-ostree-json /" timeout 20 rpm-ostree status --json ;;
-    *) part "rpm-ostree /" timeout 20 rpm-ostree status ;;
+    case $(timeout "$tool_seconds" rpm-ostree status --help 2>&1) in
+    *--json*) part "rpm-ostree-json /" timeout "$tool_seconds" rpm-ostree status --json ;;
+    *) part "rpm-ostree /" timeout "$tool_seconds" rpm-ostree status ;;
     esac
 }
 
@@ -133,9 +111,12 @@ sysroot_commit() { # CHECKSUM
 }
 
 sysroot_path() { # PATH
+    as_word "$1"
+    _header="path $word"
     if [ -e "$1" ]; then
-        value "path $(encoded "$1")" "$(readlink -ne -- "$1" | base64 -w 0)"
+        as_word "$(readlink -ne -- "$1")"
+        value "$_header" "$word"
     else
-        value "path $(encoded "$1")" absent
+        value "$_header" absent
     fi
 }

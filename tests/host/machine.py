@@ -111,7 +111,7 @@ class Machine:
     def facts(self, *words: str, seconds: int = 10) -> Answer:
         """Read facts.
 
-        + seconds: how long a guest may take to answer
+        + seconds: how long a guest, or a tool of the host, may take to answer
         """
         answer = self.run("--ask", str(seconds), "--roots", WORK, "facts", *words)
         assert answer.code == 0, answer.stderr

@@ -13,6 +13,11 @@ def part(header: str, text: Text = "", code: int = 0, errors: Text = "") -> list
     return [f":: {header}", f"+{word(captured)}", *([f"!{word(errors)}"] if errors else [])]
 
 
+def printed(header: str, *lines: str, code: int = 0) -> list[str]:
+    """Answer the same of whole lines of printable ASCII."""
+    return [f":: {header}", f"={code}", *(f">{line}" for line in lines)]
+
+
 def cut(header: str, text: Text, errors: Text = "") -> list[str]:
     """Answer what is left of a command's output when it was more than the program passes on."""
     return [f":: {header}", f"+{word(text)}", *([f"!{word(errors)}"] if errors else [])]

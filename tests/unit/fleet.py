@@ -105,7 +105,6 @@ def sysroot_parts(name: str, *stateroots: str, commit: str = COMMIT) -> Parts:
         part(f"status {name}", status),
         part(f"stateroots {name}", "\n".join(stateroots)),
         part(f"refs {name}"),
-        value(f"free {name}", "86000000"),
         *([part("remotes /"), part("fallback /")] if name == "/" else []),
     ]
 

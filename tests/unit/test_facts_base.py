@@ -14,7 +14,7 @@ from pyinfra_nspawn.facts.base import (
     parse_answer,
     refuse_failed,
 )
-from tests.unit.answers import answer, cut, part, value, word
+from tests.unit.answers import answer, cut, part, printed, value, word
 
 STEADY = settings(deadline=None, derandomize=True)
 WHOLE = answer(value("user", "0"), part("units", "Id=a\n", errors="a warning"), value("guest web"))
@@ -37,6 +37,19 @@ def test_an_answer():
 @given(output=st.binary(), code=st.integers(0, 255), errors=st.binary())
 def test_every_byte_arrives(output: bytes, code: int, errors: bytes):
     assert only(part("x", output, code, errors)) == Part(("x",), output, code, errors)
+
+
+@STEADY
+@given(lines=st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126))), code=st.integers(0, 255))
+def test_every_line_arrives(lines: list[str], code: int):
+    output = "".join(f"{line}\n" for line in lines)
+    assert only(printed("x", *lines, code=code)) == only(part("x", output, code))
+
+
+@pytest.mark.parametrize("code", ["", "x", "-1", "\u00b2", "1234", "9" * 65000])
+def test_what_is_no_exit_code_is_no_answer(code: str):
+    with pytest.raises(GarbledError, match="no exit code"):
+        parse_answer([":: units", f"={code}", ">a", ":: done"])
 
 
 @pytest.mark.parametrize("end", range(len(WHOLE)))
@@ -161,3 +174,9 @@ def test_one_line_is_printable_and_short(text: str):
 def test_names_survive_as_the_bytes_they_are(name: bytes):
     assert decoded(word(name)) == name
     assert decoded_name(word(name)).encode(errors="surrogateescape") == name
+
+
+@STEADY
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126)))
+def test_plain_names_survive_as_they_are(name: str):
+    assert decoded_name(f"={name}") == name

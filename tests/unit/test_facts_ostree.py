@@ -29,7 +29,6 @@ def sysroot_parts(name: str, *more: list[str], status: list[str] | None = None) 
             f"refs {name}",
             f"remotes/fedora/fedora/30/x86_64/silverblue:{'f' * 64}\nheads/local:{'a' * 64}\n",
         ),
-        value(f"free {name}", "6000000"),
         *more,
     ]
 
@@ -139,7 +138,6 @@ def test_refs_remotes_and_space():
     sysroot = host_sysroot()
     assert sysroot.refs == {"fedora:fedora/30/x86_64/silverblue": "f" * 64, "local": "a" * 64}
     assert sysroot.remotes == {"fedora": "https://ostree.example.org"}
-    assert sysroot.free_bytes == 6000000 * 1024
     assert sysroot.stateroots == ("fedora", "guest")
 
 
@@ -282,14 +280,14 @@ def test_remotes_of_odd_names_and_urls():
     assert host_sysroot(part("remotes /", text)).remotes == {"my [one]": "https://x/?a=b&c=d", "none": ""}
 
 
-@pytest.mark.parametrize("kind", ["stateroots", "refs", "free", "remotes", "fallback"])
+@pytest.mark.parametrize("kind", ["stateroots", "refs", "remotes", "fallback"])
 def test_a_part_that_failed_or_was_cut_is_not_taken_for_nothing(kind: str):
     assert spoilt(part(f"{kind} /", "", 1, "no")) == f"{kind}: no"
     assert spoilt(cut(f"{kind} /", "x")) == f"{kind}: too much output"
 
 
 @pytest.mark.parametrize("said", [b"\xff", b"a\0b", "\x1b[2J", "x" * 2**20])
-@pytest.mark.parametrize("kind", ["status", "status-json", "free"])
+@pytest.mark.parametrize("kind", ["status", "status-json"])
 def test_nonsense_is_unreadable(kind: str, said: bytes | str):
     reason = spoilt(part(f"{kind} /", said))
     assert reason.isprintable()
@@ -331,7 +329,7 @@ def test_what_was_asked_for():
     json.dumps(seen.to_json())
 
 
-@pytest.mark.parametrize("name", ["status", "refs", "free", "remotes", "done", "web", "commit"])
+@pytest.mark.parametrize("name", ["status", "refs", "remotes", "done", "web", "commit"])
 def test_a_guest_named_like_a_part(name: str):
     seen = sysroots(*sysroot_parts(name))
     assert set(seen.guests) == {name}
@@ -363,7 +361,7 @@ def test_a_failing_command_makes_its_sysroot_unreadable_and_no_other():
     assert seen.guests["web"] == Unreadable("status: error: opening repo: Permission denied")
 
 
-@pytest.mark.parametrize("kind", ["stateroots", "refs", "free"])
+@pytest.mark.parametrize("kind", ["stateroots", "refs"])
 def test_a_part_that_is_missing_makes_its_sysroot_unreadable_and_no_other(kind: str):
     own = [lines for lines in sysroot_parts("web") if not lines[0].startswith(f":: {kind} ")]
     seen = sysroots(*own)

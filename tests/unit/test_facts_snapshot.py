@@ -35,7 +35,6 @@ def sysroot_parts(name: str, *stateroots: str) -> list[list[str]]:
         part(f"status {name}", status or "No deployments.\n"),
         part(f"stateroots {name}", "".join(f"{stateroot}\n" for stateroot in stateroots)),
         part(f"refs {name}"),
-        value(f"free {name}", "5"),
     ]
 
 
