@@ -10,21 +10,17 @@ SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # What a mode of the program does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo test test-slow test-fast shells check lab lab-down bench bench-fleet dist clean
+.PHONY: demo test test-fast shells check lab lab-down bench bench-fleet dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
 
 test: $(VENV)/ready shells
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow'
+	$(PYTHON) -m pytest $(SIDE_BY_SIDE)
 
-# The program on the host, killed before every command of every step.
-test-slow: $(VENV)/ready shells
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m slow tests/host
-
-# What needs no lab.
+# What needs no lab, less the program's deaths before every command, which take a minute. They wait a lot.
 test-fast: $(VENV)/ready shells
-	$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m 'not slow' tests/unit tests/cases tests/host
+	$(PYTHON) -m pytest --numprocesses=4 --dist=worksteal -m 'not slow' tests/unit tests/cases tests/host
 
 # Login shells that somebody may have on a host.
 shells:

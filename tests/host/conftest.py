@@ -45,9 +45,11 @@ ostree admin --sysroot=sysroot deploy --os=host --karg-none old
 rm -r tree
 """
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes; `-m 'not slow'` leaves it out")
+# Deployments are immutable, which cp does not copy.
+COPY = """
+cp -a "$1/." "$2"
+find "$2" -path '*/deploy/*/deploy/*.[0-9]' -prune -exec chattr +i {} +
+"""
 
 
 @pytest.fixture(scope="session", params=["bookworm", *GENERATIONS])
@@ -76,6 +78,8 @@ def installed(tools: Path) -> Iterator[Path]:
         machine = Machine(tools, work)
         (work / "tree").mkdir()
         machine.shell(SYSROOT)
+        for stand_in in STAND_INS.iterdir():
+            shutil.copy(stand_in, work / "bin")
         yield work
 
 
@@ -86,17 +90,28 @@ def machine(again: Callable[[], Machine]) -> Machine:
 
 
 @pytest.fixture
-def again(tools: Path, installed: Path) -> Iterator[Callable[[], Machine]]:
-    """Return a new machine at each call; the one before is gone then."""
-    with ExitStack() as present:
+def again(tools: Path, installed: Path) -> Iterator[Callable[..., Machine]]:
+    """Return a new machine at each call; the one before is gone then.
 
-        def make() -> Machine:
-            present.close()
-            work = present.enter_context(_directory())
-            subprocess.run(["cp", "-a", f"{installed}/.", work], check=True)
-            for stand_in in STAND_INS.iterdir():
-                shutil.copy(stand_in, work / "bin")
+    It is as it was installed, or as a function has left it that is called once: later machines are copies.
+    """
+    with ExitStack() as left_as, ExitStack() as present:
+        prepared: dict[Callable[[Machine], None], Path] = {}
+
+        def copy(of: Path, stack: ExitStack) -> Machine:
+            work = stack.enter_context(_directory())
+            subprocess.run(["sh", "-ec", COPY, "sh", of, work], check=True)
             return Machine(tools, work)
+
+        def make(prepare: Callable[[Machine], None] | None = None) -> Machine:
+            present.close()
+            if prepare is None:
+                return copy(installed, present)
+            if prepare not in prepared:
+                first = copy(installed, left_as)
+                prepare(first)
+                prepared[prepare] = first.work
+            return copy(prepared[prepare], present)
 
         yield make
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.host.conftest import GENERATIONS
 from tests.host.machine import WORK, Machine, lines
 from tests.host.test_sysroots import made
 from tests.host.test_verbs import (
@@ -160,8 +161,17 @@ def is_whole_after(machine: Machine, case: Case, nth: int) -> None:
     case.after(machine)
 
 
+# The other generations are what `make test` adds to `make test-fast`.
+MOST = pytest.mark.parametrize(
+    "tools",
+    ["bookworm", *(pytest.param(name, marks=pytest.mark.slow) for name in GENERATIONS)],
+    indirect=True,
+)
+
+
+@MOST
 @pytest.mark.parametrize("name", CASES)
-def test_killed_before_any_rename_it_is_finished_by_the_next_run(again: Callable[[], Machine], name: str):
+def test_killed_before_any_rename_it_is_finished_by_the_next_run(again: Callable[..., Machine], name: str):
     each(again, CASES[name], RENAMES)
 
 
@@ -172,28 +182,27 @@ ONE = pytest.mark.parametrize("tools", ["bookworm"], indirect=True)
 @pytest.mark.slow
 @ONE
 @pytest.mark.parametrize("name", CASES)
-def test_killed_before_any_command_it_is_finished_by_the_next_run(again: Callable[[], Machine], name: str):
+def test_killed_before_any_command_it_is_finished_by_the_next_run(again: Callable[..., Machine], name: str):
     each(again, CASES[name], COMMANDS)
 
 
-def each(again: Callable[[], Machine], case: Case, commands: tuple[str, ...]) -> None:
+def each(again: Callable[..., Machine], case: Case, commands: tuple[str, ...]) -> None:
     for nth in itertools.count(1):
-        machine = again()
-        case.before(machine)
+        machine = again(case.before)
         if not killed(machine, case, commands, nth):
             assert nth > 1 or "mv" in commands
             return
         is_whole_after(machine, case, nth)
 
 
+@MOST
 @pytest.mark.parametrize("kind", ["private", "shared"])
-def test_a_move_that_is_killed_goes_back(again: Callable[[], Machine], kind: str):
+def test_a_move_that_is_killed_goes_back(again: Callable[..., Machine], kind: str):
     """The next run wants the guest where it was."""
     other = "shared" if kind == "private" else "private"
     case = Case(a_guest(kind), ("--", "move", "web", other), moved(kind))
     for nth in itertools.count(1):
-        machine = again()
-        case.before(machine)
+        machine = again(case.before)
         if not killed(machine, case, RENAMES, nth):
             return
         # As its plan would: what is there of it in the other sysroot comes back.
@@ -206,13 +215,16 @@ def test_a_move_that_is_killed_goes_back(again: Callable[[], Machine], kind: str
 TRIAL_COMMANDS = (*RENAMES, "systemctl")
 
 
+def runs_healthy(machine: Machine) -> None:
+    guest_says(machine, "web", HEALTHY)
+    running(machine)
+
+
 @pytest.mark.slow
 @ONE
-def test_a_trial_that_is_killed_is_finished_or_undone(again: Callable[[], Machine]):
+def test_a_trial_that_is_killed_is_finished_or_undone(again: Callable[..., Machine]):
     for nth in itertools.count(1):
-        machine = again()
-        guest_says(machine, "web", HEALTHY)
-        running(machine)
+        machine = again(runs_healthy)
         # systemd-run's stand-in begins a session of its own: only the trial is killed.
         first = cut_off(machine, TRIAL_COMMANDS, nth)
         (machine.work / "bin/systemd-run").write_text(
