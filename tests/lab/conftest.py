@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab import hosts, lab
+from tests.lab import hosts, lab, preloaded
 from tests.lab.host import reset
 
 if TYPE_CHECKING:
@@ -73,18 +72,15 @@ class Outcome:
         return [line.strip().removeprefix(mark) for line in self.stderr.splitlines() if mark in line]
 
 
-def pyinfra(*arguments: str, inventory: str = "inventories/lab.py", **data: object) -> Outcome:
-    """Run pyinfra in the repository, with `data` instead of the inventory's."""
+def pyinfra(
+    *arguments: str, inventory: str = "inventories/lab.py", kill_after: int = 0, **data: object
+) -> Outcome:
+    """Run pyinfra in the repository, with `data` instead of the inventory's.
+
+    + kill_after: the number of the remote command whose sending kills it; 0 lets it live
+    """
     options = [word for key, value in data.items() for word in ("--data", f"{key}={json.dumps(value)}")]
-    done = subprocess.run(
-        [PYINFRA, *options, inventory, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = preloaded.pyinfra(*options, inventory, *arguments, timeout=600, kill_after=kill_after)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.conftest import BOTH, deploy, succeed
 from tests.lab.side_by_side import on_each
-from tests.lab.store import check, deviations, tree
+from tests.lab.store import check, inodes, tree
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -31,12 +31,12 @@ def sysroot(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def state(host: Host) -> tuple[str, tuple[str, str]]:
-    return tree(host), deviations(host)
+def state(host: Host) -> tuple[str, str]:
+    return tree(host), inodes(host)
 
 
 @pytest.fixture(scope="module")
-def before(fresh: dict[str, Host], sysroot: str) -> dict[str, tuple[str, tuple[str, str]]]:
+def before(fresh: dict[str, Host], sysroot: str) -> dict[str, tuple[str, str]]:
     assert sysroot
     return on_each(fresh.values(), state)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
-import subprocess
-import sys
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.bench import UNDO
-from tests.lab.conftest import BOTH, DEPLOYS, ROOT, Outcome, deploy, pyinfra, succeed
+from tests.lab.conftest import BOTH, DEPLOYS, Outcome, deploy, pyinfra, succeed
 from tests.lab.side_by_side import on_each
 from tests.lab.stand_in import stand_ins
 
@@ -43,11 +41,9 @@ cut -d' ' -f5 /proc/self/mountinfo | grep pyinfra-nspawn || :
 
 def killed_run(host: str, guest: dict[str, Any], count: int) -> bool:
     """Run both deploys until so many commands were sent; tell whether it came so far."""
-    data = ("--data", f"guests={json.dumps([guest])}")
-    command = (sys.executable, "-m", "tests.lab.killed", str(count), "--limit", host, "-y", *data, INVENTORY)
-    done = subprocess.run([*command, *DEPLOYS], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("killed") == (done.returncode < 0), done.stderr
-    return done.returncode < 0
+    outcome = pyinfra("--limit", host, "-y", *DEPLOYS, inventory=INVENTORY, kill_after=count, guests=[guest])
+    assert outcome.code in (0, -signal.SIGKILL), outcome.stderr
+    return outcome.code != 0
 
 
 def run(host: str, guest: dict[str, Any]) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 from tests.lab.conftest import deploy, remote_commands, succeed
 from tests.lab.guest import inside
 from tests.lab.side_by_side import on_each
-from tests.lab.store import check, deviations, tree
+from tests.lab.store import check, inodes, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,11 +79,11 @@ def test_its_accidents_reach_nothing_of_the_host(fresh: dict[str, Host], guest: 
     accidents = REMOUNTED if guest["isolation"] == "overlay" else ACCIDENTS
 
     def survive(host: Host) -> None:
-        before = tree(host), deviations(host)
+        before = tree(host), inodes(host)
         inside(host, "web", KEEP)
         inside(host, "web", f"({accidents}) >/dev/null 2>&1 || :")
         check(host)
-        assert (tree(host), deviations(host)) == before
+        assert (tree(host), inodes(host)) == before
         # It may have no program left that would shut it down.
         host.succeed("systemctl kill --signal=KILL systemd-nspawn@web; systemctl restart systemd-nspawn@web")
         host.wait_until_succeeds("systemctl -M web is-system-running")

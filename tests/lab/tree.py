@@ -47,6 +47,24 @@ APT_OPTIONS = (
 
 LEFT_OUT = ("doc", "doc-base", "info", "lintian", "locale", "man")
 
+#: What packages bring along and nothing in the lab uses: three files in five, which every deployment links
+#: and every check of a store reads. The kernel's modules stay: a host may boot on a kernel of its own.
+UNUSED = (
+    "usr/bin/fish_indent",
+    "usr/bin/python3*",
+    "usr/lib/dracut",
+    "usr/lib/python3*",
+    "usr/lib/udev/hwdb*",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/share/bash-completion",
+    "usr/share/fish/completions",
+    "usr/share/fish/man",
+    "usr/share/fish/tools",
+    "usr/share/groff",
+    "usr/share/zoneinfo/[!E]*",
+    "usr/share/zsh",
+)
+
 #: Where an OSTree tree keeps what Debian has as directories in its root.
 LINKS = {
     "home": "var/home",
@@ -81,6 +99,7 @@ def build(tree: Path, generation: Generation) -> None:
     """Make the whole tree of a generation's first commit in the directory `tree`."""
     with step(f"{generation.name}: installing {len(PACKAGES)} packages with mmdebstrap") as done:
         _install_first_that_can_be(tree, generation)
+        _leave_out_unused(tree)
         _settle_kernel(tree)
         _settle_units(tree)
         _empty_what_is_not_committed(tree)
@@ -144,6 +163,15 @@ def _install(tree: Path, suite: str) -> None:
         # The kernel's own maintainer script would make another initramfs, in /boot.
         env={"INITRD": "No", "TMPDIR": str(tree.parent)},
     )
+
+
+def _leave_out_unused(tree: Path) -> None:
+    for pattern in UNUSED:
+        for path in tree.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _settle_kernel(tree: Path) -> None:
