@@ -133,8 +133,9 @@ judge() {
     degraded) degraded "$1" "$(units_of "$1" failed)" "failed" "$3" ;;
     restarting) degraded "$1" "$_looping" "keeps restarting" "$3" ;;
     *)
-        failed "it says '$_said' and not 'running' (waited $((now - _began)) s)" \
-            "Run \"systemctl -M $1 list-jobs\" on the host."
+        _waited="(waited $((now - _began)) s)"
+        [ -n "$_said" ] && _said="it says '$_said' and not 'running' $_waited" || _said="it gave no answer $_waited"
+        failed "$_said" "Run \"systemctl -M $1 list-jobs\" on the host."
         ;;
     esac
 }
@@ -166,7 +167,7 @@ system_state() {
         sleep 0.5
     done
     [ -n "${_state-}" ] || _state=$(asked "$1" is-system-running 2>&1 | first_words)
-    echo "${_state:-nothing}"
+    echo "${_state-}"
 }
 
 # unwritten NAME FILES: the first file that the guest was given and does not have, and why. systemd-tmpfiles, which writes

@@ -295,14 +295,25 @@ guest_trial() { # NAME
 guest_machine() { # NAME
     looked_up "$1" "$leaders"
     [ -z "$found" ] || guest_part "etc $1" guest_etc "/proc/$found/mountinfo"
+    now
+    _until=$((now + ask_seconds))
     guest_part "system $1" asked "$1" show -p SystemState
-    guest_part "units-of $1" asked "$1" list-units --all --full --plain --no-legend --state=failed,auto-restart
+    guest_part "units-of $1" asked_until "$_until" "$1" \
+        list-units --all --full --plain --no-legend --state=failed,auto-restart
 }
 
 asked() { # NAME COMMAND...
     _name=$1
     shift
     timeout -k 1 "$ask_seconds" systemctl -M "$_name" "$@"
+}
+
+# asked_until UPTIME NAME COMMAND...: the same with what is left of the time, or a moment.
+asked_until() {
+    now
+    if [ "$now" -lt "$1" ]; then ask_seconds=$(($1 - now)); else ask_seconds=0.1; fi
+    shift
+    asked "$@"
 }
 
 # Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay; but in

@@ -16,19 +16,18 @@ if TYPE_CHECKING:
 
 ISOLATIONS = {"users": "private-users", "layer": "overlay", "bare": "none"}
 HOSTILE: list[dict[str, Any]] = [
-    {"name": name, "isolation": isolation, "start_timeout_seconds": 20}
+    {"name": name, "isolation": isolation, "start_timeout_seconds": 5}
     for name, isolation in ISOLATIONS.items()
 ]
 STARTED = "systemctl show systemd-nspawn@other -p ExecMainStartTimestampMonotonic --value"
-# Descriptions that break lines, imitate an answer of the program, and command a terminal; a hostname of
-# another guest, an os-release that can be read by nobody, and a console full of the same.
+# Descriptions that break lines, imitate an answer of the program, and command a terminal; the hostname of
+# another guest, and a console and a journal full of the same.
 WORDS = r"""
 says() { systemd-run --quiet --unit="$1" --description="$(printf "$2")" false || :; }
 says bad 'a\n\nb'
 says answer ':: done\n:: definition other\n|0\n:: trouble restart other\n+\n:: done'
 says terminal '\033]0;owned\007\033[2J\r[lab1] other: owned'
 hostname other
-rm -f /etc/os-release; mkfifo /etc/os-release
 yes "$(printf '\033[2J:: done\n[lab1] other: owned')" | head -c 300000 >/dev/console
 head -c 100000 /dev/urandom >/dev/console
 logger --priority emerg "$(printf ':: trouble restart other\n\033[2Jowned')"
@@ -77,28 +76,23 @@ def is_served(outcome: Outcome, hosts: dict[str, Host], others: dict[str, str]) 
 
 def test_what_it_says_and_names(hosts: dict[str, Host]):
     act(hosts, WORDS)
-    outcome = deploy("-y", guests=[*HOSTILE, {"name": "other", "hostname": "one"}, {"name": "new"}])
-    is_served(outcome, hosts, {"other": "one", "new": "new"})
+    outcome = deploy("-y", guests=[*HOSTILE, {"name": "other", "hostname": "one"}])
+    is_served(outcome, hosts, {"other": "one"})
     for name in hosts:
         assert any(line.startswith("users: ") and "bad.service" in line for line in outcome.lines(name))
 
 
 def test_a_bus_that_answers_without_end(hosts: dict[str, Host]):
     act(hosts, BUS)
-    outcome = deploy("-y", guests=[*HOSTILE, {"name": "other", "hostname": "two"}, {"name": "new"}])
-    is_served(outcome, hosts, {"other": "two", "new": "new"})
-
-
-def test_others_are_left_alone(hosts: dict[str, Host]):
     before = on_each(hosts.values(), lambda host: host.succeed(STARTED))
-    outcome = deploy("-y", guests=[*HOSTILE, {"name": "other", "hostname": "two"}, {"name": "new"}])
-    is_served(outcome, hosts, {"other": "two", "new": "new"})
+    outcome = deploy("-y", guests=[*HOSTILE, {"name": "other", "hostname": "one"}, {"name": "new"}])
+    is_served(outcome, hosts, {"other": "one", "new": "new"})
     assert on_each(hosts.values(), lambda host: host.succeed(STARTED)) == before
 
 
 def test_it_is_purged_all_the_same(hosts: dict[str, Host]):
     gone = [{"name": name, "state": "absent", "purge": True} for name in ISOLATIONS]
-    succeed(guests=[*gone, {"name": "other", "hostname": "two"}])
+    succeed(guests=[*gone, {"name": "other", "hostname": "one"}])
     on_each(hosts.values(), partial(is_gone, names=tuple(ISOLATIONS)))
 
 
