@@ -96,6 +96,7 @@ change() {
     verb=lock
     lock
     refuse_newer_state
+    case " $scope " in *" sysroot "*) learn_status ;; esac
     while [ "$_count" -lt $# ]; do
         shift $((_count + 1))
         _count=$(count "$@")

@@ -40,10 +40,17 @@ admin() {
 # status SYSROOT: without the signatures where ostree can: it fails at a commit without the one that its remote
 # demands (before 2025.3).
 status() {
-    case ${_help-$(ostree admin status --help 2>/dev/null)} in
+    learn_status
+    case $status_help in
     *--skip-signatures*) admin "$1" status --skip-signatures ;;
     *) admin "$1" status ;;
     esac
+}
+
+# learn_status: sets status_help, by which this ostree's options are known. A mode that asks for more than one status
+# calls it first: it is learned once then.
+learn_status() {
+    : "${status_help=$(ostree admin status --help 2>/dev/null)}"
 }
 
 # entries SYSROOT: a line a deployment, in ostree's order: INDEX STATEROOT CHECKSUM.SERIAL MARKS. An older ostree that

@@ -2,14 +2,18 @@
 # Whether a guest starts with the host, and whether it runs.
 
 # unit NAME ENABLEMENT ACTION: `enable` or `disable`; `start` or `stop`. Either may be empty. It does not wait for a
-# start: all guests that start are awaited together.
+# start: all guests that start are awaited together. The definition may have been written just now, and left it to this
+# to have systemd read it.
 unit() {
     unit=systemd-nspawn@$1.service
     if [ -n "$2" ] && [ "$(systemctl is-enabled "$unit" 2>/dev/null)" != "${2}d" ]; then
         result=changed
         systemctl "$2" "$unit"
     fi
-    active=$(systemctl show --value -p ActiveState "$unit")
+    active=$(systemctl show -p ActiveState -p NeedDaemonReload "$unit")
+    case $active in *NeedDaemonReload=yes*) systemctl daemon-reload ;; esac
+    active=${active#*ActiveState=}
+    active=${active%%"$NEWLINE"*}
     case $3/$active in
     start/active | start/activating | start/reloading | stop/inactive | stop/failed | /*) ;;
     start/*)

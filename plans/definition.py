@@ -14,6 +14,7 @@ from pyinfra_nspawn.plans.foreign import file_diff
 from pyinfra_nspawn.plans.health import files_to_look_for
 from pyinfra_nspawn.plans.outdated import outdated
 from pyinfra_nspawn.plans.step import Step
+from pyinfra_nspawn.plans.unit import enablement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +58,9 @@ def definition(comparison: Comparison) -> Iterator[Step | Finding]:
         yield outdated(comparison, "definition", "it runs with another definition than it has now")
     if comparison.tried:
         yield _try(comparison, changes)
-    elif changes or reload:
+        return
+    reload = reload and not _is_reloaded_later(comparison)
+    if changes or reload:
         yield _write(comparison, changes, reload=reload)
 
 
@@ -138,6 +141,11 @@ def _reload(comparison: Comparison, changes: list[_Change]) -> bool:
     unit = comparison.seen.unit
     pending = unit is not None and unit.need_daemon_reload
     return pending or any(change.finding.field in comparison.definition.files for change in changes)
+
+
+def _is_reloaded_later(comparison: Comparison) -> bool:
+    """Tell whether the unit is enabled or disabled next, with which `systemctl` reloads all units."""
+    return "unit" in comparison.stages and bool(enablement(comparison))
 
 
 def _refused(comparison: Comparison) -> Finding | None:

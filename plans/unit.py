@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def unit(comparison: Comparison) -> Iterator[Step | Finding]:
     """Enable or disable the guest's unit; start, restart, await or stop the guest."""
     guest = comparison.guest
-    enablement, action = _enablement(comparison), _action(comparison)
-    if enablement:
-        yield _differs(comparison, "autostart", f"its unit is not {enablement}d", f"{enablement}d")
+    enabling, action = enablement(comparison), _action(comparison)
+    if enabling:
+        yield _differs(comparison, "autostart", f"its unit is not {enabling}d", f"{enabling}d")
     if action:
         yield _differs(comparison, "state", f"it is not {guest.state}", guest.state)
-    if enablement or action:
-        yield _unit(comparison, enablement, action)
+    if enabling or action:
+        yield _unit(comparison, enabling, action)
     if action == "start":
         yield awaited(comparison)
     elif guest.state == "running":
@@ -38,7 +38,8 @@ def unit(comparison: Comparison) -> Iterator[Step | Finding]:
             yield from health(comparison)
 
 
-def _enablement(comparison: Comparison) -> str:
+def enablement(comparison: Comparison) -> str:
+    """Return `enable` or `disable`, or nothing where the unit is as desired."""
     enabled = comparison.seen.unit is not None and comparison.seen.unit.enabled
     if enabled == comparison.guest.autostart:
         return ""
@@ -57,11 +58,11 @@ def _differs(comparison: Comparison, field: str, problem: str, wanted: str) -> F
     return Finding("differs", problem, guest=comparison.guest.name, field=field, wanted=wanted, seen=seen)
 
 
-def _unit(comparison: Comparison, enablement: str, action: str) -> Step:
+def _unit(comparison: Comparison, enabling: str, action: str) -> Step:
     name = comparison.guest.name
-    texts = [f"{enablement} {comparison.layout.unit}"] if enablement else []
+    texts = [f"{enabling} {comparison.layout.unit}"] if enabling else []
     texts += [f"{action} guest {name}"] if action else []
-    return Step("; ".join(texts), "unit", name, (enablement, action))
+    return Step("; ".join(texts), "unit", name, (enabling, action))
 
 
 def _outdated(comparison: Comparison) -> Finding | None:

@@ -27,7 +27,7 @@ sysroots_of() {
     elif ! have ostree; then
         part "status /" no_ostree
     else
-        _help=$(ostree admin status --help 2>/dev/null)
+        learn_status
         beside sysroot_facts "$@"
     fi
 }
@@ -43,7 +43,7 @@ sysroot_facts() { # NAME
         _path=$state/$1
         [ -e "$_path/ostree/repo/config" ] || return 0
     fi
-    case $_help in
+    case $status_help in
     *--json*) part "status-json $1" admin "$_path" status --json ;;
     *) part "status $1" status "$_path" ;;
     esac

@@ -287,6 +287,13 @@ def test_a_unit_is_enabled_started_stopped_and_disabled(machine: Machine):
         assert machine.calls() == []
 
 
+def test_a_unit_whose_files_systemd_has_not_read_is_not_started_as_it_was(machine: Machine):
+    (machine.work / "systemd").mkdir(exist_ok=True)
+    (machine.work / f"systemd/reload-{UNIT}").write_text("yes\n")
+    machine.change("guest:web", "--", "unit", "web", "", "start")
+    assert machine.calls()[0] == "systemctl daemon-reload"
+
+
 def test_the_host_is_prepared(machine: Machine):
     content = MANAGED.encode() + b"fs.inotify.max_user_instances = 1\n"
     path = f"{WORK}/etc/sysctl.d/60-pyinfra-nspawn.conf"

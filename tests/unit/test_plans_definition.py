@@ -85,6 +85,18 @@ def test_a_pending_daemon_reload_is_done():
     assert reload.text == "guest web: daemon-reload"
 
 
+def test_a_unit_that_is_enabled_next_is_reloaded_by_that():
+    after = guest(limits={"tasks_max": 9})
+    seen = running(guest(), unit_file_state="disabled")
+    found = plan(after, seen=seen, private=own(OLD))
+    assert verbs(found) == ["definition", "unit"]
+    assert step(found, "definition").arguments == ("",)
+    alone = plan(after, stages.definition, seen=seen, private=own(OLD))
+    assert step(alone, "definition").arguments == ("reload",)
+    pending = running(guest(), unit_file_state="disabled", need_daemon_reload=True)
+    assert verbs(plan(seen=pending, private=own(OLD))) == ["unit"]
+
+
 def test_a_directory_that_others_can_enter_is_closed():
     found = converged(guest(), directory="755 0:0")
     assert step(found, "definition").text == f"guest web: make {STATE} 0700"
