@@ -62,7 +62,10 @@ def test_it_runs_and_the_second_run_does_nothing(fresh: dict[str, Host], guest: 
     planned = deploy("--dry", "--json", guests=[guest])
     assert planned.code == 0, planned.stderr
     assert {name: host.succeed(HOST) for name, host in fresh.items()} == before
+    asked = {name: remote_commands(host) for name, host in fresh.items()}
     succeed(guests=[guest])
+    for name, host in fresh.items():
+        assert remote_commands(host) - asked[name] <= 8
     started = {name: host.succeed(STARTED) for name, host in fresh.items()}
     asked = {name: remote_commands(host) for name, host in fresh.items()}
     assert succeed(guests=[guest]).json["results"]["totals"]["success"] == 0

@@ -134,7 +134,7 @@ def test_status_json():
     assert (deployment.version, deployment.origin) == ("13.1", "lab:debian")
 
 
-def test_refs_remotes_and_space():
+def test_refs_and_remotes():
     sysroot = host_sysroot()
     assert sysroot.refs == {"fedora:fedora/30/x86_64/silverblue": "f" * 64, "local": "a" * 64}
     assert sysroot.remotes == {"fedora": "https://ostree.example.org"}

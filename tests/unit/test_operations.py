@@ -26,7 +26,8 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra_nspawn import operations
 from pyinfra_nspawn.facts.program import text as program_text
 from pyinfra_nspawn.operations import host, nspawn, ostree
-from pyinfra_nspawn.operations._command import change, wait
+from pyinfra_nspawn.operations._command import TERMINAL, change, wait
+from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.reports.summary import Row, Summary, summary_of
 from pyinfra_nspawn.specs import Guest, HostSettings
@@ -193,6 +194,11 @@ class Fleet:
     def rows(self) -> dict[str, Row]:
         return {row.guest: row for row in self.summary.rows}
 
+    def errors(self) -> list[Finding]:
+        """Return the errors that the run came upon."""
+        records = [record for records in self.summary._records.values() for record in records.values()]
+        return [error for record in records for error in record.errors]
+
 
 @pytest.fixture
 def fleet(monkeypatch):
@@ -282,6 +288,34 @@ def test_over_a_terminal_what_has_no_payload_is_done(fleet):
     found = fleet(respond, nspawn.unit, guest=guest, _get_pty=True)
     assert found.modes() == ["facts", "change"]
     assert found.rows()["web"].result == "done: unit"
+
+
+REFUSED_BY_OSTREE = {"web": ("deploy", "error: No space left on device", "Free space.")}
+AFTER = after(unknown("web"), did=steps([GUEST], REFUSED_BY_OSTREE))
+RUN_KINDS = {
+    "failed": (
+        by_mode(facts=look([unknown("web")]), change=AFTER),
+        {},
+        ("deploy", "error: No space left on device", "Free space."),
+    ),
+    "unreachable": (
+        by_mode(facts=look([unknown("web")]), change=OSError("Socket is closed")),
+        {},
+        (
+            "",
+            "no answer (Socket is closed)",
+            "The host was lost or the command killed: check it, then run again.",
+        ),
+    ),
+    "impossible": (MADE, {"_get_pty": True}, ("", TERMINAL.problem, TERMINAL.hint)),
+}
+
+
+@pytest.mark.parametrize("kind", RUN_KINDS)
+def test_what_goes_wrong_in_a_run_is_a_finding_too(fleet, kind):
+    respond, arguments, (field_, problem, hint) = RUN_KINDS[kind]
+    (error,) = fleet(respond, **each(GUEST), **arguments).errors()
+    assert error == Finding(kind, problem, hint, guest="web", field=field_, severity="error")
 
 
 GONE = (
