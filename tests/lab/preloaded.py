@@ -4,9 +4,9 @@ A run of pyinfra takes a second of processor time, of which two thirds are impor
 start it a thousand times. A fork has arguments, output and an end of its own, as the command has;
 `make demo`, `make bench` and tests of what happens at a terminal start the command.
 
-`python -m tests.lab.preloaded` takes jobs on the socket that is its stdin, in JSON: the arguments, and after
-how many remote commands the fork is killed; with the descriptors of stdout, stderr, and of a socket for the
-exit code.
+`python -m tests.lab.preloaded` takes jobs on the socket that is its stdin, in JSON: the arguments, and
+after how many seconds and how many remote commands the fork is killed; with the descriptors of stdout, of
+stderr, and of a socket for the exit code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 # As they are before pyinfra has gevent replace them.
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,21 +33,23 @@ PRELOADED = (
 )
 
 
-def pyinfra(*arguments: str, timeout: float, kill_after: int = 0) -> subprocess.CompletedProcess[str]:
+def pyinfra(*arguments: str, timeout: int, kill_after: int = 0) -> subprocess.CompletedProcess[str]:
     """Run pyinfra in the repository, without anything on stdin.
 
-    + timeout: seconds; `TimeoutError` is raised after them
+    + timeout: seconds, after which it is killed and `TimeoutExpired` raised
     + kill_after: the number of the remote command whose sending kills it; 0 lets it live
     """
     ours, theirs = socket.socketpair()
     with ours, TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
         with theirs:
             descriptors = [stdout.fileno(), stderr.fileno(), theirs.fileno()]
-            socket.send_fds(_server(), [json.dumps([arguments, kill_after]).encode()], descriptors)
-        ours.settimeout(timeout)
+            socket.send_fds(_server(), [json.dumps([arguments, timeout, kill_after]).encode()], descriptors)
+        ours.settimeout(timeout + 30)
         code = int(ours.recv(16))
         stdout.seek(0)
         stderr.seek(0)
+        if code == -signal.SIGALRM:
+            raise subprocess.TimeoutExpired(arguments, timeout, stdout.read(), stderr.read())
         return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
 
 
@@ -85,15 +88,17 @@ def _reap() -> None:
         pass
 
 
-def _keep(arguments: list[str], kill_after: int, stdout: int, stderr: int, answer: int) -> None:
+def _keep(arguments: list[str], timeout: int, kill_after: int, *descriptors: int) -> None:
     """Have pyinfra run in a child, and tell how it ended."""
+    stdout, stderr, answer = descriptors
     child = fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        for descriptor in (stdout, stderr, answer):
+        for descriptor in descriptors:
             os.close(descriptor)
+        signal.alarm(timeout)
         sys.argv = ["pyinfra", *arguments]
         sys.modules["tests.lab.killed"].die_after(kill_after)
         sys.exit(sys.modules["pyinfra_cli.main"].main())
