@@ -1,6 +1,7 @@
 """Create, adopt, repair and remove the guests of a host: `pyinfra INVENTORY deploys/guest.py`."""
 
 from pyinfra.api.deploy import deploy
+from pyinfra.context import ctx_state, host
 
 from pyinfra_nspawn.deploys._inventory import guests_of_host, settings_of_host
 from pyinfra_nspawn.deploys._script import is_script
@@ -16,15 +17,19 @@ from pyinfra_nspawn.plans.guest import (
     stateroot,
     unit,
 )
+from pyinfra_nspawn.reports.summary import summary_of
 
 
 @deploy("Guests")
 def guests() -> None:
     """Have every guest in the host's data deployed, defined and running, or absent; commits are not moved."""
+    wanted = guests_of_host()
+    run = ctx_state.get()  # type: ignore[no-untyped-call]  # itself, and no stand-in
+    summary_of(run).expect(host.name, (guest.name for guest in wanted))
     nspawn.each_guest(
         name="Each guest",
         settings=settings_of_host(),
-        guests=guests_of_host(),
+        guests=wanted,
         stages=(recover, adopt, absent, stateroot, commit, deployment, current, definition, unit),
     )
 

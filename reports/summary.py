@@ -75,6 +75,11 @@ class Summary:
         self._state = state
         self._records: dict[tuple[str, str], dict[str, _Record]] = {}
         self._said: dict[tuple[str, str, Finding], str] = {}
+        self._expected: set[tuple[str, str]] = set()
+
+    def expect(self, host: str, guests: Iterable[str]) -> None:
+        """Have a row for each of these guests, also where the run ends before it comes to them."""
+        self._expected.update((host, guest) for guest in guests)
 
     def add(
         self,
@@ -103,6 +108,8 @@ class Summary:
     def rows(self) -> list[Row]:
         """All rows, by host and guest; a host that could not be connected to has one."""
         found = {key: _row(*key, list(records.values())) for key, records in self._records.items()}
+        for key in self._expected - set(found):
+            found[key] = Row(*key, "unknown", "", "", "not tried", failed=True)
         for host in self._state.inventory:
             if self._state.is_host_in_limit(host) and host not in self._state.activated_hosts:
                 found[host.name, ""] = Row(host.name, "", "", "", "", "unreachable", failed=True)

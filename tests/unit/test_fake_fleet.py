@@ -260,6 +260,12 @@ def test_the_summary_names_each_trouble_with_its_reason(executed):
     assert rows["gone", ""]["result"] == "unreachable"
 
 
+def test_a_guest_that_the_run_did_not_come_to_has_a_row(executed):
+    """Its host was refused by the operation before."""
+    rows = executed.summary()
+    assert {rows[name, "web"]["result"] for name in EARLY & set(UNFIT)} == {"not tried"}
+
+
 def test_the_summary_has_a_row_for_each_host_and_guest(executed):
     rows = executed.summary()
     assert {host for host, guest in rows if not guest} == {*FLEET, "gone"}
@@ -369,13 +375,13 @@ def test_a_run_that_was_confirmed_and_failed_says_so(confirmed):
     assert rows["done", "web"]["result"] == "nothing to do"
 
 
-@pytest.mark.parametrize("trouble", ["silent", "dying"])
-def test_where_all_hosts_fail_the_summary_is_shown(tmp_path, trouble):
+@pytest.mark.parametrize(("trouble", "row"), [("silent", ("one", "")), ("dying", ("one", "web"))])
+def test_where_all_hosts_fail_the_summary_is_shown(tmp_path, trouble, row):
     data, why = TROUBLED[trouble]
     outcome = run(tmp_path, {"one": data}, "-y", "--json")
     assert outcome.code == 1
     assert "Traceback" not in outcome.output
-    assert [row["result"] for row in outcome.summary().values()][-1] == why
+    assert outcome.summary()[row]["result"] == why
 
 
 def test_a_retry_does_not_turn_a_refused_host_green(tmp_path):
