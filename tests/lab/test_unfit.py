@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bench import UNDO
-from tests.lab.conftest import DEPLOYS, PYINFRA, ROOT, deploy, pyinfra, succeed
+from tests.lab.conftest import DEPLOYS, PYINFRA, ROOT, deploy, pyinfra, remote_commands, succeed
 from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
@@ -213,19 +213,22 @@ def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "typed"),
-    [(["-y"], ""), ([], "\n" * 20)],
+    ("options", "typed", "commands"),
+    [(["-y"], "", 5), ([], "\n" * 20, 7)],
     ids=["told-yes", "asking"],
 )
-def test_at_a_terminal_it_is_the_same(fresh: dict[str, Host], options: list[str], typed: str):
+def test_at_a_terminal_it_is_the_same(fresh: dict[str, Host], options: list[str], typed: str, commands: int):
+    """Whoever confirms a plan has each host read for it first, in a command for each deploy."""
     prepare(fresh)
     fresh["lab1"].succeed(WAYS[0].make)
+    asked = remote_commands(fresh["lab2"])
     try:
         code, shown = at_a_terminal(*options, typed=typed)
     finally:
         fresh["lab1"].succeed(WAYS[0].mend)
     assert code == 1, shown
     assert WAYS[0].says in " ".join(shown.split()), shown
+    assert remote_commands(fresh["lab2"]) - asked == commands
     assert fresh["lab2"].succeed("systemctl -M web is-system-running") == "running\n"
     fresh["lab1"].fail(f"test -e {OWN}")
 
