@@ -22,19 +22,31 @@ with mock.patch("gevent.monkey.patch_all"):
     import pyinfra_cli  # noqa: F401
 
 #: About how long a file takes, in seconds: estimates, as only their order matters. A lab file that is not
-#: listed counts as one of a minute, any other as one of no time.
+#: listed counts as one of half a minute, any other as one of no time.
 SECONDS = {
-    "test_killed.py": 300,
-    "test_moves.py": 200,
-    "test_unfit.py": 200,
-    "test_kinds.py": 150,
-    "test_verify.py": 140,
-    "test_hostile.py": 120,
-    "test_main_job.py": 110,
-    "test_removal.py": 90,
-    "test_shared.py": 80,
-    "test_fake_fleet.py": 60,
-    "test_quoting.py": 50,
+    "host/test_killed.py": 220,
+    "lab/test_unfit.py": 210,
+    "lab/test_moves.py": 190,
+    "lab/test_killed.py": 140,
+    "host/test_verbs.py": 100,
+    "lab/test_kinds.py": 100,
+    "lab/test_verify.py": 100,
+    "lab/test_hostile_words.py": 80,
+    "lab/test_shared.py": 80,
+    "lab/test_main_job.py": 80,
+    "lab/test_thirty.py": 70,
+    "lab/test_connector.py": 70,
+    "lab/test_way_back.py": 70,
+    "lab/test_removal.py": 60,
+    "lab/test_logins.py": 60,
+    "lab/test_health.py": 50,
+    "lab/test_given.py": 45,
+    "lab/test_hostile.py": 45,
+    "lab/test_foreign.py": 40,
+    "lab/test_host_life.py": 40,
+    "host/test_hostile.py": 30,
+    "unit/test_fake_fleet.py": 20,
+    "unit/test_quoting.py": 20,
 }
 
 
@@ -44,4 +56,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _seconds(path: Path) -> int:
-    return SECONDS.get(path.name, 60 if path.parent.name == "lab" else 0)
+    return SECONDS.get(f"{path.parent.name}/{path.name}", 30 if path.parent.name == "lab" else 0)
