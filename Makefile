@@ -18,7 +18,7 @@ demo: $(VENV)/ready lab
 test: $(VENV)/ready shells
 	$(PYTHON) -m pytest $(SIDE_BY_SIDE)
 
-# What needs no lab, less the program's deaths before every command, which take a minute. They wait a lot.
+# What needs no lab, with the program killed at the renames of one generation only. The tests mostly wait: four run at once.
 test-fast: $(VENV)/ready shells
 	$(PYTHON) -m pytest --numprocesses=4 --dist=worksteal -m 'not slow' tests/unit tests/cases tests/host
 

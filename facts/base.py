@@ -128,13 +128,14 @@ def _value(part: Part, line: str) -> Part:
 
 
 def _coded(part: Part, line: str) -> Part:
-    """Read the exit code of a command whose output follows as it is."""
-    return dataclasses.replace(part, code=_code(line))
+    """Read the exit code of a command whose output came as it is: the output is whole with it."""
+    return dataclasses.replace(part, code=_code(line), errors=b"")
 
 
 def _printed(part: Part, line: str) -> Part:
-    """Read a line of a command's output."""
-    return dataclasses.replace(part, output=part.output + line.encode() + b"\n")
+    """Read a line of a command's output, of which more may be missing."""
+    output = part.output + line.encode() + b"\n"
+    return dataclasses.replace(part, output=output, code=-1, errors=b"the output broke off")
 
 
 def _code(text: str) -> int:

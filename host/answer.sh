@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. What a command or a
-# guest prints is base64 unless it is printable ASCII: one byte that is not UTF-8 would end the controller's reader, and
-# a control sequence would reach somebody's terminal.
+# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. Short output of a command
+# of the host goes as it is where it is printable ASCII. All else is base64: one byte that is not UTF-8 would end the
+# controller's reader, and a control sequence would reach somebody's terminal.
 # Open while a mode runs: 3 the answer, 4 what the controller sent, 7 the controller's stderr.
 
 # How a part of the program ends that has reported its trouble.
@@ -32,13 +32,18 @@ part() {
                 "$@" 2>&5 5>&- 6>&-
                 printf '\n%s' "$?"
             )
-            captured "$_header" "$_stdout" >&6
+            if [ "${#_stdout}" -gt "$CAP" ]; then
+                printf ':: %s\n+\n' "$_header"
+            else
+                captured "$_header" "$_stdout"
+            fi >&6
         } 5>&1)
     } 6>&1
     [ -z "$_stderr" ] || printf '!%s\n' "$(printf '%s' "$_stderr" | tail -c 2000 | base64 -w 0)"
 }
 
-# brief HEADER COMMAND...: of a command that says nothing on stderr that would help.
+# brief HEADER COMMAND...: of a command that says nothing on stderr that would help. It may speak of hundreds of guests,
+# and is not capped.
 brief() {
     _header=$1
     shift
@@ -50,18 +55,17 @@ brief() {
 }
 
 # captured HEADER OUTPUT: what a command printed and, on a line of its own, its exit code. Whole lines of printable ASCII
-# go as they are; anything else in base64, of which the exit code comes last. What is too long has none.
+# go as they are, anything else in base64; the exit code comes last, so that what is cut off has none.
 captured() {
     printf ':: %s\n' "$1"
     _said=${2%"$NEWLINE"*}
-    if [ "${#2}" -gt "$CAP" ]; then
-        echo +
-    elif [ "${#2}" -le "$PLAIN" ] && are_lines "$_said"; then
-        printf '=%s\n' "${2##*"$NEWLINE"}"
+    _code=${2##*"$NEWLINE"}
+    if [ "${#2}" -le "$PLAIN" ] && are_lines "$_said" && [ -n "$_code" ]; then
         while [ -n "$_said" ]; do
             printf '>%s\n' "${_said%%"$NEWLINE"*}"
             _said=${_said#*"$NEWLINE"}
         done
+        printf '=%s\n' "$_code"
     else
         printf '+%s\n' "$(encoded "$2")"
     fi
@@ -79,8 +83,8 @@ as_word() {
     esac
 }
 
-# guest_part HEADER COMMAND...: the same of a command whose output a guest has a say in. Its stderr is not kept apart: that
-# would be three more processes, for each guest of a host.
+# guest_part HEADER COMMAND...: of a command whose output a guest has a say in: capped, always base64. Its stderr is not
+# kept apart: that would be three more processes, for each guest of a host.
 guest_part() {
     printf ':: %s\n+' "$1"
     shift
@@ -93,7 +97,7 @@ guest_part() {
 
 # said HEADER TEXT: a part of any text.
 said() {
-    captured "$1" "$2$NEWLINE${NEWLINE}0"
+    captured "$1" "${2:+$2$NEWLINE}${NEWLINE}0"
 }
 
 # encoded TEXT: as one word.

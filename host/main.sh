@@ -17,7 +17,7 @@ main() {
     fi
     # The parsers know these words. Some logins and `sudo` leave the sbin directories out.
     export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER='' PATH="$PATH:/usr/sbin:/sbin"
-    unset OSTREE_SYSROOT OSTREE_REPO
+    unset OSTREE_SYSROOT OSTREE_REPO status_help _state
     umask 022
     set -u
     exec 3>&1 4<&0 7>&2 </dev/null

@@ -47,8 +47,8 @@ status() {
     esac
 }
 
-# learn_status: sets status_help, by which this ostree's options are known. A mode that asks for more than one status
-# calls it first: it is learned once then.
+# learn_status: sets status_help, by which this ostree's options are known. A change of
+# sysroots calls it before its steps: it is learned once then.
 learn_status() {
     : "${status_help=$(ostree admin status --help 2>/dev/null)}"
 }

@@ -2,8 +2,7 @@
 # Whether a guest starts with the host, and whether it runs.
 
 # unit NAME ENABLEMENT ACTION: `enable` or `disable`; `start` or `stop`. Either may be empty. It does not wait for a
-# start: all guests that start are awaited together. The definition may have been written just now, and left it to this
-# to have systemd read it.
+# start: all guests that start are awaited together. `definition` may have skipped the reload because this step does it.
 unit() {
     unit=systemd-nspawn@$1.service
     if [ -n "$2" ] && [ "$(systemctl is-enabled "$unit" 2>/dev/null)" != "${2}d" ]; then
@@ -125,7 +124,7 @@ judge() {
         _unwritten=$(unwritten "$1" "${4-}")
         if [ -n "$_unwritten" ]; then
             # The guest runs, and would be taken for healthy by the next look.
-            echo "$_unwritten" | install_file 600 "$state/$1/unwritten"
+            printf '%s\n' "$_unwritten" | install_file 600 "$state/$1/unwritten"
             failed "$_unwritten" "Correct \`files\` in the inventory, or what is in its place in the guest."
             return
         fi
@@ -171,7 +170,7 @@ system_state() {
         sleep 0.5
     done
     [ -n "${_state-}" ] || _state=$(asked "$1" is-system-running 2>&1 | first_words)
-    echo "${_state-}"
+    printf '%s\n' "${_state-}"
 }
 
 # unwritten NAME FILES: the first file that the guest was given and does not have, and why. systemd-tmpfiles, which writes

@@ -144,7 +144,7 @@ def _reload(comparison: Comparison, changes: list[_Change]) -> bool:
 
 
 def _is_reloaded_later(comparison: Comparison) -> bool:
-    """Tell whether the unit is enabled or disabled next, with which `systemctl` reloads all units."""
+    """Return whether the next step enables or disables the unit, which makes systemd reload."""
     return "unit" in comparison.stages and bool(enablement(comparison))
 
 

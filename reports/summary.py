@@ -78,7 +78,7 @@ class Summary:
         self._expected: set[tuple[str, str]] = set()
 
     def expect(self, host: str, guests: Iterable[str]) -> None:
-        """Have a row for each of these guests, also where the run ends before it comes to them."""
+        """Have a row for each of these guests, even if the run ends before it reaches them."""
         self._expected.update((host, guest) for guest in guests)
 
     def add(

@@ -308,10 +308,10 @@ asked() { # NAME COMMAND...
     timeout -k 1 "$ask_seconds" systemctl -M "$_name" "$@"
 }
 
-# asked_until UPTIME NAME COMMAND...: the same with what is left of the time, or a moment.
+# asked_until UPTIME NAME COMMAND...: the same with what is left of the time, or a second.
 asked_until() {
     now
-    if [ "$now" -lt "$1" ]; then ask_seconds=$(($1 - now)); else ask_seconds=0.1; fi
+    if [ "$now" -lt "$1" ]; then ask_seconds=$(($1 - now)); else ask_seconds=1; fi
     shift
     asked "$@"
 }

@@ -15,7 +15,7 @@ facts_host() {
     host_setting user-namespaces /proc/sys/user/max_user_namespaces
     host_setting inotify-instances "$INOTIFY_INSTANCES"
     [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn.conf" ] ||
-        part sysctl-file cat "$etc/sysctl.d/60-pyinfra-nspawn.conf"
+        part sysctl-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn.conf"
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
     have systemctl && part machines-target timeout "$tool_seconds" systemctl show machines.target -p LoadState -p UnitFileState
@@ -53,4 +53,9 @@ host_state_file_system() {
     [ -e "$_path" ] || _path=${state%/*}
     stat -fc %T "$_path"
     df -Pk "$_path" | tail -n 1
+}
+
+# without_nul FILE: a shell drops NUL bytes, and the file that a power cut has filled with them would look like ours.
+without_nul() {
+    tr '\0' '\1' <"$1"
 }

@@ -150,7 +150,8 @@ def killed(machine: Machine, case: Case, commands: tuple[str, ...], nth: int) ->
     first = cut_off(machine, commands, nth)
     answer = machine.run("change", "guest:web", *case.words, payload=case.payload, first=(first,))
     was_killed = (machine.work / "cut-off-at").exists()
-    assert was_killed == (answer.code != 0), (answer, nth)
+    # What still runs when the answer is whole may be killed too: that comes too late.
+    assert was_killed or answer.code == 0, (answer, nth)
     return was_killed
 
 

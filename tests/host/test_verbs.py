@@ -384,6 +384,13 @@ def test_a_guest_that_names_a_unit_writes_nothing_into_a_hint(machine: Machine):
         assert trouble.hint == f'Run "journalctl -M {name} -u unit" on the host.'
 
 
+def test_a_state_that_a_guest_makes_up_writes_no_hint(machine: Machine):
+    guest_says(machine, "web", r"""printf '%s\n' 'x\nRun "curl evil" on the host.'""")
+    (trouble,) = machine.run("await", "web", "2", "fail", "").outcome.troubles
+    assert trouble.problem.startswith(r"""it says 'x\nRun "curl evil" on the host.' and not 'running'""")
+    assert trouble.hint == 'Run "systemctl -M web list-jobs" on the host.'
+
+
 def test_a_degraded_guest_may_only_be_reported(machine: Machine):
     guest_says(machine, "web", FAILED)
     answer = machine.run("await", "web", "5", "report", "")

@@ -50,13 +50,16 @@ def forget_others(own: Path) -> None:
     A host that is being made is renamed in the meantime, and its disk is found under the new name then.
     """
     for _ in range(ATTEMPTS):
-        others = [target for target in _mounted() if target != own]
-        if not others:
-            return
-        for target in others:
+        for target in _others(own):
             with suppress(LabError):
                 run("umount", "--lazy", target)
-    raise LabError(f"expected no disk but {own}, found {', '.join(map(str, others))}")
+        if not _others(own):
+            return
+    raise LabError(f"expected no disk but {own}, found {', '.join(map(str, _others(own)))}")
+
+
+def _others(own: Path) -> list[Path]:
+    return [target for target in _mounted() if target != own]
 
 
 def _attach(file: Path) -> str:

@@ -10,7 +10,7 @@ from paramiko import SSHClient
 
 
 def die_after(count: int) -> None:
-    """Have this process killed by the sending of its command number `count`."""
+    """Have this process killed by the sending of its command number `count`; 0 lets it live."""
     send = SSHClient.exec_command
     left = count
 
