@@ -130,12 +130,15 @@ class Comparison:
     def outdated(self) -> bool:
         """Whether the guest runs another definition than it has now, or perhaps does: one is being tried.
 
-        One that has no process, between two attempts to start, will start with the definition that it has.
+        One that has no process, between two attempts to start, will start with the definition that it has;
+        so will one whose process is still systemd's own, a moment after it was started, and has no
+        definition yet.
         """
         unit = self.seen.unit
         if not self.runs or unit is None:
             return False
-        other = bool(unit.main_pid) and unit.definition != self.definition.digest
+        forked = unit.definition is None and unit.sub_state == "start"
+        other = bool(unit.main_pid) and not forked and unit.definition != self.definition.digest
         return other or self.seen.trial == "running"
 
     @cached_property

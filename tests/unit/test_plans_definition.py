@@ -392,3 +392,12 @@ def test_a_link_to_one_of_the_host_s_own_trees(bind, isolation: str, refused: bo
 def test_a_link_to_anything_else():
     bind = {"source": "/data/a", "read_only": False, "idmap": True}
     assert not bound({"/data/a": "/big disk/b"}, binds=[bind]).errors
+
+
+def test_a_guest_that_was_started_a_moment_ago_is_not_started_again():
+    """Its process is still systemd's own, and has another environment."""
+    started = running(guest(), active_state="activating", sub_state="start", definition=None)
+    seen = replace(started, machine=None)
+    assert verbs(plan(seen=seen, private=own(OLD))) == ["await"]
+    other = running(guest(), active_state="activating", sub_state="start", definition="0" * 64)
+    assert "try" in verbs(plan(seen=other, private=own(OLD)))
