@@ -151,10 +151,12 @@ def _captured(part: Part, line: str) -> Part:
     Without one the output was cut at the program's limit, and what it says is not known.
     """
     output, newline, code = decoded(line).rpartition(b"\n")
-    # The last line of what was cut may be anything, a number of 60,000 digits too.
-    if not newline or not code.isdigit() or len(code) > _CODE_DIGITS:
+    try:
+        # The last line of what was cut may be anything.
+        known = _code(code.decode(errors="replace") if newline else "")
+    except GarbledError:
         return dataclasses.replace(part, code=-1, errors=b"too much output")
-    return dataclasses.replace(part, output=output, code=int(code))
+    return dataclasses.replace(part, output=output, code=known)
 
 
 _CODE_DIGITS = 3

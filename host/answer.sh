@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# How the program answers: parts of ASCII lines, each with a header; facts/base.py reads them. Short output of a command
-# of the host goes as it is where it is printable ASCII. All else is base64: one byte that is not UTF-8 would end the
-# controller's reader, and a control sequence would reach somebody's terminal.
+# Send an answer: parts of ASCII lines, each with a header, which facts/base.py reads. Short printable output of the
+# host's own commands is sent unencoded. Everything else is base64: one byte that is not UTF-8 would end the controller's
+# reader, and a control sequence would reach the administrator's terminal.
 # Open while a mode runs: 3 the answer, 4 what the controller sent, 7 the controller's stderr.
 
 # How a part of the program ends that has reported its trouble.
@@ -54,8 +54,8 @@ brief() {
     captured "$_header" "$_stdout"
 }
 
-# captured HEADER OUTPUT: what a command printed and, on a line of its own, its exit code. Whole lines of printable ASCII
-# go as they are, anything else in base64; the exit code comes last, so that what is cut off has none.
+# captured HEADER OUTPUT: send a command's output, whose last line is the exit code. Whole lines of printable ASCII are sent
+# unencoded, everything else in base64. The exit code comes last: truncated output has none.
 captured() {
     printf ':: %s\n' "$1"
     _said=${2%"$NEWLINE"*}

@@ -308,7 +308,7 @@ asked() { # NAME COMMAND...
     timeout -k 1 "$ask_seconds" systemctl -M "$_name" "$@"
 }
 
-# asked_until UPTIME NAME COMMAND...: the same with what is left of the time, or a second.
+# asked_until UPTIME NAME COMMAND...: `asked` with a timeout at UPTIME, but of at least one second.
 asked_until() {
     now
     if [ "$now" -lt "$1" ]; then ask_seconds=$(($1 - now)); else ask_seconds=1; fi
