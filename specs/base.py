@@ -12,7 +12,15 @@ MANAGED = "# Managed by pyinfra-nspawn"
 
 
 class InvalidSpecError(ValueError):
-    """A value of the inventory is wrong; the message is one readable line."""
+    """A value of the inventory is wrong; the message is one readable line.
+
+    + where: what the value belongs to; the message begins with it
+    + problems: one for each wrong field
+    """
+
+    def __init__(self, where: str, *problems: str) -> None:
+        super().__init__(f"{where}: {'; '.join(problems)}")
+        self.problems = problems
 
 
 class Spec(BaseModel):
@@ -31,19 +39,19 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise InvalidSpecError(f"{where}: {_in_words(error)}") from None
+            raise InvalidSpecError(where, *_in_words(error)) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: what pyinfra's `debug-inventory --json` asks of an object."""
         return self.model_dump(mode="json")
 
 
-def _in_words(error: ValidationError) -> str:
-    """Put a validation error into one line; never the value itself, it may be a secret."""
-    return "; ".join(
+def _in_words(error: ValidationError) -> list[str]:
+    """Put a validation error into a line for each field; never the value itself, it may be a secret."""
+    return [
         f"{'.'.join(map(_printable, detail['loc']))}: {_message(detail['type'], detail['msg'])}".lstrip(": ")
         for detail in error.errors(include_input=False, include_url=False)
-    )
+    ]
 
 
 def _printable(name: object) -> str:

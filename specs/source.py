@@ -17,6 +17,11 @@ _DEPLOYMENT = re.compile(r"[0-9a-fA-F]{16,}(\.[0-9]+)")
 _REF = re.compile(r"[\w][-._\w]*(/[-._\w]+)*", re.ASCII)
 _REMOTE = re.compile(r"[\w][-._\w]*", re.ASCII)
 
+# How ostree-rs-ext writes container images, of which CoreOS and bootc hosts are updated.
+_IMAGE = re.compile(
+    r"(ostree-(unverified|remote|image)-[a-z]+|registry|docker|oci|oci-archive|containers-storage):"
+)
+
 
 class Source(Spec):
     """A commit to deploy, by one of the names that an administrator has for it.
@@ -67,6 +72,11 @@ def _parts(text: str) -> dict[str, Any]:
     """Return the fields of the source that `text` names; raise ValueError for anything else."""
     if text in ("host", "guest"):
         return {"guest": True} if text == "guest" else {}
+    if _IMAGE.match(text):
+        raise ValueError(
+            "a container image cannot be deployed yet; 'host' deploys the one that the host boots, "
+            "and a commit any that it has"
+        )
     remote, colon, name = text.rpartition(":")
     if colon and not _REMOTE.fullmatch(remote):
         raise ValueError("the part before ':' is no name of a remote")

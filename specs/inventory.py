@@ -1,0 +1,93 @@
+"""What an inventory asks of one host: its settings and its guests, from plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
+from pyinfra_nspawn.specs.host import HostSettings
+
+Data = Mapping[str, Any]
+"""A host's data by key; what group data says of it included."""
+
+
+def guests_from(data: Data, where: str) -> tuple[Guest, ...]:
+    """Return the guests in a host's data key `guests`; none without one.
+
+    + data: the host's data
+    + where: begins the message of an error
+
+    `guest_defaults` is merged under each guest: a field of the guest itself wins, and fields that are
+    dicts (`files`, `limits`, `environment`, `credentials`) are merged by their keys. pyinfra itself replaces
+    data as a whole. The data key `adopt`, a name or a list of names, allows these guests to be adopted.
+
+    Raises `InvalidSpecError`, one line, when they are not what `Guest` describes.
+
+    >>> guests_from({"guest_defaults": {"state": "stopped"}, "guests": [{"name": "web"}]}, "lab1")[0].state
+    'stopped'
+    """
+    defaults = data.get("guest_defaults") or {}
+    if not isinstance(defaults, Mapping):
+        raise InvalidSpecError(where, "guest_defaults: must be a dict of a guest's fields")
+    if "name" in defaults:
+        raise InvalidSpecError(where, "guest_defaults: name: must be given for each guest")
+    asked = data.get("guests") or ()
+    if defaults and isinstance(asked, (list, tuple)):
+        asked = [_under(guest, defaults) for guest in asked]
+    names = Adopted.of({"adopt": data.get("adopt") or ()}, where).adopt
+    found = Guests.of({"guests": asked}, where).guests
+    return tuple(guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in found)
+
+
+def settings_from(data: Data, where: str) -> HostSettings:
+    """Return what a host's data key `nspawn_host` says, or the defaults.
+
+    + data: the host's data
+    + where: begins the message of an error
+
+    Raises `InvalidSpecError`, one line, when it is not what `HostSettings` describes.
+    """
+    return HostSettings.of(data.get("nspawn_host") or {}, where)
+
+
+def errors_in(data: Data, where: str) -> list[str]:
+    """Return every error in a host's data, a line each; none where all is well.
+
+    + data: the host's data
+    + where: begins each line
+
+    >>> errors_in({"guests": [{"name": "web", "stat": 1}], "nspawn_host": {"free_mib": ""}}, "lab1")[0]
+    'lab1: guests.0.stat: no such field'
+    """
+    found = []
+    for read in (guests_from, settings_from):
+        try:
+            read(data, where)
+        except InvalidSpecError as error:
+            found += [f"{where}: {problem}" for problem in error.problems]
+    return found
+
+
+def _under(guest: object, defaults: Mapping[str, Any]) -> object:
+    """Return a guest with the defaults for what it does not say; what is no guest as it is."""
+    if isinstance(guest, BaseModel):
+        guest = {name: getattr(guest, name) for name in guest.model_fields_set}
+    if not isinstance(guest, Mapping):
+        return guest
+    merged = {**defaults, **guest}
+    for field in merged.keys() & defaults.keys() & guest.keys():
+        low, high = _plain(defaults[field]), _plain(guest[field])
+        if isinstance(low, Mapping) and isinstance(high, Mapping):
+            merged[field] = {**low, **high}
+    return merged
+
+
+def _plain(value: object) -> object:
+    """Return a spec as the dict of the fields that were given."""
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in value.model_fields_set}
+    return value
