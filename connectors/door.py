@@ -6,6 +6,7 @@ description for settings. So a command line here is constant: it says how many b
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,19 @@ def file_in_guest(guest: str, path: str) -> list[str]:
     A terminal echoes stdin and cuts its lines: no program can travel on it.
     """
     return _entered(guest, f". {path}", stdio="--pty")
+
+
+def login_in_guest(guest: str, terminal: str, rows: int, columns: int) -> list[str]:
+    """Return the words of a host's command that starts a login shell of a guest's root, at a terminal.
+
+    + terminal: the type of the terminal, as in `TERM`
+    + rows, columns: its size, as it stays
+
+    The host's side needs no terminal: systemd-run makes one in the guest, and passes its bytes on.
+    """
+    kind = terminal if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", terminal) else "dumb"
+    shell = "if command -v bash >/dev/null; then exec bash -l; else exec sh -l; fi"
+    return _entered(guest, f"export TERM={kind}; stty rows {rows} cols {columns}; {shell}", stdio="--pty")
 
 
 def look_at_guest(guest: str) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from contextlib import contextmanager
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, TypedDict, cast
 from uuid import uuid4
@@ -30,16 +32,20 @@ from pyinfra_nspawn.connectors.door import (
     command_in_guest,
     file_in_guest,
     framed,
+    login_in_guest,
     look_at_guest,
     program_for,
 )
+from pyinfra_nspawn.connectors.group_data import group_data_of
 from pyinfra_nspawn.connectors.way import Way, exit_code
-from pyinfra_nspawn.specs import Guest, Guests
+from pyinfra_nspawn.specs import Guest
 from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import guests_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from paramiko import Channel
     from pyinfra.api.host import Host
     from pyinfra.api.state import State
 
@@ -72,24 +78,25 @@ def guests_of(
     """Return every guest that these hosts of an inventory are to run, as inventory hosts.
 
     + hosts: a group as an inventory has it: names, names with their data, or a list of them with group data
-    + data: more group data, as from a file in `group_data`; a host's own wins
+    + data: more group data, as from a folder of `--group-data`; a host's own wins
+
+    Files in `group_data` count, those of a group whose name the inventory has bound to `hosts` before.
 
     A guest is reached as its host is: all `ssh_` data is the host's, and what makes pyinfra root there
     (`_sudo`, `_sudo_password`, `_su_user`, ...) is for the way to it.
 
     Raises `InvalidSpecError` when a host's `guests` are not what `Guest` describes.
     """
-    names, group = _group(hosts)
-    group = {**(data or {}), **group}
+    names, own_data = _group(hosts)
+    group = {**group_data_of(hosts, own_data, sys._getframe(1).f_globals), **(data or {})}
     found = []
     for item in names:
         name, own = _host(item)
         of_host = {**group, **own}
-        wanted = Guests.of({"guests": of_host.get("guests") or ()}, f"inventory of {name}").guests
-        way = _way_data(of_host)
-        found += [(_guest_name(name, guest), dict(way)) for guest in wanted if guest.state == "running"]
+        wanted = guests_from(of_host, f"inventory of {name}")
+        found += [guest_as_host(name, of_host, guest.name) for guest in wanted if guest.state == "running"]
     if names and not found:
-        logger.warning("guests_of: no guest is to run. If group data has them, pass it as `data`.")
+        logger.warning("guests_of: no guest is to run. If `--group-data` has them, pass it as `data`.")
     return found
 
 
@@ -99,7 +106,7 @@ def _group(hosts: Any) -> tuple[list[Any], Data]:  # noqa: ANN401 - from an inve
         case ([*names], dict(data)) if isinstance(hosts, tuple):
             return names, data
         case str() | dict():
-            raise InvalidSpecError(f"guests_of: expected a list of hosts, found a {type(hosts).__name__}")
+            raise InvalidSpecError("guests_of", f"expected a list of hosts, found a {type(hosts).__name__}")
     return list(hosts), {}
 
 
@@ -110,14 +117,26 @@ def _host(item: Any) -> tuple[str, Data]:  # noqa: ANN401 - from an inventory
             return item, {}
         case (str(name), dict(data)) if isinstance(item, tuple):
             return name, data
-    raise InvalidSpecError(f"guests_of: expected a name or (name, data), found a {type(item).__name__}")
+    raise InvalidSpecError("guests_of", f"expected a name or (name, data), found a {type(item).__name__}")
 
 
-def _guest_name(host: str, guest: Guest) -> str:
+def guest_as_host(host: str, data: Data, guest: str) -> tuple[str, Data]:
+    """Return a guest as an inventory host.
+
+    + host: the name of its host
+    + data: its host's; what leads there is taken
+    + guest: its name
+
+    Raises `InvalidSpecError` for a host that is not reached over SSH.
+    """
+    return _guest_name(host, guest), _way_data(data)
+
+
+def _guest_name(host: str, guest: str) -> str:
     name = host.removeprefix("@ssh/")
     if name.startswith("@"):
-        raise InvalidSpecError(f"guests_of: {host} is not reached over SSH, and so are not its guests")
-    return f"@nspawn/{name}:{guest.name}"
+        raise InvalidSpecError("guests_of", f"{host} is not reached over SSH, and so are not its guests")
+    return f"@nspawn/{name}:{guest}"
 
 
 def _way_data(host: Data) -> Data:
@@ -254,6 +273,28 @@ class NspawnConnector(BaseConnector):
         read = StringCommand("cat", "--", QuoteString(remote_filename))
         with get_file_io(filename_or_io, "wb") as file:
             return self._stream(read, arguments, remote_filename, target=file, report=print_output)
+
+    @contextmanager
+    def session(self, text: str, stdin: Iterable[bytes]) -> Iterator[Channel]:
+        """Run a shell program as the guest's root while the block lasts, and give its channel.
+
+        + stdin: what it reads, from elsewhere, while it runs
+        """
+        words, program = command_in_guest(self._guest, text)
+        with self._way.channel(words, chain((program,), stdin), live=True) as channel:
+            yield channel
+
+    @contextmanager
+    def login(self, terminal: str, rows: int, columns: int, stdin: Iterable[bytes]) -> Iterator[Channel]:
+        """Start a login shell of the guest's root at a terminal while the block lasts, and give its channel.
+
+        + terminal: the type of the terminal, as in `TERM`
+        + rows, columns: its size
+        + stdin: what is typed
+        """
+        words = login_in_guest(self._guest, terminal, rows, columns)
+        with self._way.channel(words, stdin, keep_open=True, live=True) as channel:
+            yield channel
 
     def _run_with_stdin(
         self, command: StringCommand, arguments: Data, control: Data, *, report: bool

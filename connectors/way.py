@@ -87,12 +87,18 @@ class Way:
 
     @contextmanager
     def channel(
-        self, words: Sequence[str], stdin: Iterable[bytes] = (), *, keep_open: bool = False
+        self,
+        words: Sequence[str],
+        stdin: Iterable[bytes] = (),
+        *,
+        keep_open: bool = False,
+        live: bool = False,
     ) -> Iterator[Channel]:
         """Run a command as the host's root while the block lasts, and give its channel.
 
         + stdin: what it reads
         + keep_open: stdin has no end (`systemd-run --pty` ends with its stdin, on systemd 257 without a word)
+        + live: stdin is read from elsewhere while the command runs; it ends with the command
         """
         transport = self._transport
         if transport is None:
@@ -103,7 +109,10 @@ class Way:
             # Beside the reading: a command that answers while it reads would wait for us, and we for it.
             writer = gevent.spawn(_feed, channel, chain(password, stdin), keep_open)
             yield channel
-            writer.get()
+            if live:
+                writer.kill()
+            else:
+                writer.get()
 
     @property
     def _transport(self) -> Transport | None:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from pyinfra_nspawn.plans.stagger import staggered
-from pyinfra_nspawn.specs import Adopted, Guest, Guests, HostSettings
-from pyinfra_nspawn.specs.base import InvalidSpecError, Spec
+from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import Data, guests_from, settings_from
 
-S = TypeVar("S", bound=Spec)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyinfra_nspawn.specs import Guest, HostSettings
+
+T = TypeVar("T")
 
 
 def guests_of_host() -> tuple[Guest, ...]:
-    """Return the guests in the current host's data key `guests`; none where there is no such key.
-
-    Each knows those that it waits for when the host starts, and whether the data key `adopt`, a name or a
-    list of names, lets it be adopted.
+    """Return the guests of the current host, each after those that it waits for when the host starts.
 
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
-    guests = _read(Guests, {"guests": host.data.get("guests") or ()}).guests
-    names = _read(Adopted, {"adopt": host.data.get("adopt") or ()}).adopt
-    wanted = [guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in guests]
-    return staggered(wanted, settings_of_host().starts_at_once)
+    return staggered(_read(guests_from), settings_of_host().starts_at_once)
 
 
 def settings_of_host() -> HostSettings:
@@ -33,11 +32,11 @@ def settings_of_host() -> HostSettings:
 
     Raises `PyinfraError`, one readable line, when it is not what `HostSettings` describes.
     """
-    return _read(HostSettings, host.data.get("nspawn_host") or {})
+    return _read(settings_from)
 
 
-def _read(spec: type[S], value: object) -> S:
+def _read(read: Callable[[Data, str], T]) -> T:
     try:
-        return spec.of(value, f"inventory of {host.name}")
+        return read(host.data.dict(), f"inventory of {host.name}")
     except InvalidSpecError as error:
         raise PyinfraError(str(error)) from None

@@ -6,7 +6,7 @@ from pyinfra.context import host
 from pyinfra_nspawn.deploys._inventory import guests_of_host, settings_of_host
 from pyinfra_nspawn.deploys._script import is_script
 from pyinfra_nspawn.operations import nspawn
-from pyinfra_nspawn.operations._command import current_state
+from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans.guest import (
     absent,
     adopt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from pyinfra.api.facts import FactBase
@@ -32,11 +33,13 @@ class Unit(Record):
 
     + definition: digest of the definition that the running guest was started with; None when it does
       not run or was not started by ours
-    + started_monotonic_us: when its main process started, in microseconds since the host's boot
+    + started: when its main process started, as an ISO 8601 time in UTC; empty when it has not
+    + started_monotonic_us: the same, in microseconds since the host's boot
     + restarts: how often systemd has restarted it by itself
     + exec_start: the arguments of its command as systemd will run it; empty when it has none
     + device_allow: what its device list allows, sorted
     + memory_max, cpu_quota_us, tasks_max: limits in force, as systemd prints them
+    + memory_bytes: what the guest uses now; None where that is not known
     """
 
     load_state: str
@@ -48,6 +51,7 @@ class Unit(Record):
     fragment_path: str = ""
     dropin_paths: tuple[str, ...] = ()
     main_pid: int = 0
+    started: str = ""
     started_monotonic_us: int = 0
     restarts: int = 0
     definition: str | None = None
@@ -56,6 +60,7 @@ class Unit(Record):
     memory_max: str = ""
     cpu_quota_us: str = ""
     tasks_max: str = ""
+    memory_bytes: int | None = None
 
     @property
     def enabled(self) -> bool:
@@ -78,6 +83,8 @@ class Machine(Record):
     + failed_units, restarting_units: those of the guest
     + complaint: why the guest's systemd could not be asked; empty when it could
     + deployment: directory name of the deployment it was started from; None when it cannot be seen
+    + machine_id: as machined knows it; empty when it does not
+    + addresses: of its network, but for the loopback and link-local ones; read for `usage` only
     """
 
     unit: str = ""
@@ -87,6 +94,8 @@ class Machine(Record):
     restarting_units: tuple[str, ...] = ()
     complaint: str = ""
     deployment: str | None = None
+    machine_id: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,7 @@ _OF_GUESTS = frozenset(
         "etc",
         "system",
         "units-of",
+        "addresses",
     }
 )
 
@@ -273,6 +283,7 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
         fragment_path=shown["FragmentPath"],
         dropin_paths=_paths(shown["DropInPaths"]),
         main_pid=int(shown["MainPID"]),
+        started=_time(shown.get("ExecMainStartTimestamp", "")),
         started_monotonic_us=int(shown["ExecMainStartTimestampMonotonic"]),
         restarts=int(shown["NRestarts"]),
         definition=definition.text or None if definition and definition.code == 0 else None,
@@ -281,7 +292,19 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
         memory_max=shown.get("MemoryMax", ""),
         cpu_quota_us=shown.get("CPUQuotaPerSecUSec", ""),
         tasks_max=shown.get("TasksMax", ""),
+        memory_bytes=_bytes(shown.get("MemoryCurrent", "")),
     )
+
+
+def _time(text: str) -> str:
+    """Return a time of systemd's, `Fri 2026-01-02 03:04:05 UTC`, in ISO 8601; nothing for anything else."""
+    match = re.fullmatch(r"[A-Z][a-z]{2} (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC", text, re.ASCII)
+    return f"{match[1]}T{match[2]}Z" if match else ""
+
+
+def _bytes(text: str) -> int | None:
+    """Return a size; None for `[not set]`, and for the largest number, by which systemd means the same."""
+    return int(text) if text.isdecimal() and int(text) != 2**64 - 1 else None
 
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
@@ -313,7 +336,22 @@ def _machine(shown: dict[str, str], parts: dict[str, Part]) -> Machine:
         restarting_units=tuple(name for name, sub in states if sub == "auto-restart"),
         complaint=next(iter(complaints), ""),
         deployment=_deployment(etc.text) if etc and etc.code == 0 else None,
+        machine_id=shown.get("Id", ""),
+        addresses=_addresses(parts.get("addresses")),
     )
+
+
+def _addresses(part: Part | None) -> tuple[str, ...]:
+    """Read the kernel's tables of a network namespace: lines of the form `4 ADDRESS` or `6 HEX`."""
+    found: list[IPv4Address | IPv6Address] = []
+    for line in part.lines if part and part.code == 0 else ():
+        kind, _, text = line.partition(" ")
+        try:
+            found.append(IPv4Address(text) if kind == "4" else IPv6Address(int(text[:32], 16)))
+        except ValueError:
+            return ()
+    outside = (item for item in found if not (item.is_loopback or item.is_link_local))
+    return tuple(map(str, dict.fromkeys(outside)))
 
 
 def _system_state(part: Part | None) -> str:

@@ -94,6 +94,7 @@ class SnapshotFacts(FactBase[Snapshot]):
     + names: guests that are read whether the host knows of them or not
     + commits: checksums to look for in the host's repository
     + paths: paths of the host to look for
+    + usage: read the addresses of the guests that run
 
     Returns `Snapshot`, whose parts are `Unreadable` where they could not be determined.
     """
@@ -104,12 +105,14 @@ class SnapshotFacts(FactBase[Snapshot]):
         names: tuple[str, ...] = (),
         commits: tuple[str, ...] = (),
         paths: tuple[str, ...] = (),
+        usage: bool = False,
     ) -> str:
         """Return the command; it exits 0 whatever it finds."""
         if not whole:
             return command_line("facts", "host", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
-        return command_line("facts", "host", "--", "sysroots", *asked, "--", "guests", *names)
+        more = ("--", "usage") if usage else ()
+        return command_line("facts", "host", "--", "sysroots", *asked, "--", "guests", *names, *more)
 
     @staticmethod
     def default() -> Snapshot:

@@ -16,7 +16,7 @@ main() {
         shift 2
     fi
     # The parsers know these words. Some logins and `sudo` leave the sbin directories out.
-    export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER='' PATH="$PATH:/usr/sbin:/sbin"
+    export LC_ALL=C TZ=UTC SYSTEMD_COLORS=0 SYSTEMD_PAGER='' PATH="$PATH:/usr/sbin:/sbin"
     unset OSTREE_SYSROOT OSTREE_REPO status_help _state
     umask 022
     set -u
@@ -76,6 +76,7 @@ fact() { # PART [ARGUMENT...]
     sysroot) sysroots_of "$@" ;;
     guests) facts_guests "$@" ;;
     guest) guests_of "$@" ;;
+    usage) facts_usage ;;
     *) part "$_part" unknown_part ;;
     esac
 }

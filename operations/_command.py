@@ -1,21 +1,17 @@
-"""Commands to a host: read everything, run steps, fail."""
+"""Commands that change a host: run steps, await guests, fail."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from paramiko import SSHException
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS
 from pyinfra.api.command import PyinfraCommand, StringCommand
-from pyinfra.api.exceptions import OperationValueError, PyinfraError
+from pyinfra.api.exceptions import OperationValueError
 from pyinfra.connectors.util import CommandOutput
-from pyinfra.context import ctx_host, ctx_state
 
-from pyinfra_nspawn.facts.base import Unreadable, one_line
 from pyinfra_nspawn.facts.outcome import Outcome, Trouble, lost, parse_outcome
 from pyinfra_nspawn.facts.program import command_line
 from pyinfra_nspawn.facts.program import text as program_text
-from pyinfra_nspawn.facts.snapshot import Snapshot, SnapshotFacts
+from pyinfra_nspawn.operations._look import LOST, cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +21,7 @@ if TYPE_CHECKING:
     from pyinfra.api.state import State
 
     from pyinfra_nspawn.plans.step import Step
-    from pyinfra_nspawn.specs import Guest
 
-_LOST = (TimeoutError, OSError, EOFError, SSHException, PyinfraError)
-"""What a connector raises for a command that gets no answer; any of them would stop the whole fleet."""
 TERMINAL = Trouble(
     "",
     "",
@@ -36,71 +29,6 @@ TERMINAL = Trouble(
     "Remove `_get_pty` from the inventory, and requiretty from the host's sudoers.",
 )
 """The trouble of a command that would have sent a payload over a terminal."""
-
-
-def current_host() -> Host:
-    """Return the current host itself: pyinfra's `context.host` is a stand-in that changes with it."""
-    found: Host = ctx_host.get()  # type: ignore[no-untyped-call]
-    return found
-
-
-def current_state() -> State:
-    """Return the state of the current run."""
-    found: State = ctx_state.get()  # type: ignore[no-untyped-call]
-    return found
-
-
-def look_at_host() -> Snapshot:
-    """Read the host and its own sysroot, in one command, and no guest."""
-    return _read(whole=False)
-
-
-def look(guests: Iterable[Guest]) -> Snapshot:
-    """Read the host, its sysroots and its guests, in one command.
-
-    + guests: those that are read whether the host knows of them or not; their commits and the sources of
-      their binds are looked for
-    """
-    guests = tuple(guests)
-    return _read(
-        names=tuple(guest.name for guest in guests),
-        commits=tuple(sorted({guest.source.commit for guest in guests if guest.source.commit})),
-        paths=tuple(sorted({bind.source for guest in guests for bind in guest.binds})),
-    )
-
-
-def _read(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
-    """Read the fact by its command: a host that gives no answer is a snapshot of `Unreadable`.
-
-    pyinfra's `get_fact` would take such a host away at once, and stop with a traceback where it is the last
-    one; with `_ignore_errors` it would report an error that is "ignored", and keep the cause to itself.
-    """
-    host, state, fact = current_host(), current_state(), SnapshotFacts()
-    given: dict[str, Any] = dict(host.current_op_global_arguments or {})
-    arguments = {key: value for key, value in given.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    try:
-        answered, output = host.run_shell_command(
-            StringCommand(fact.command(**asked)),
-            print_output=state.print_fact_output,
-            print_input=state.print_fact_input,
-            **cast("ConnectorArguments", arguments),
-        )
-    except _LOST as error:
-        return _unread(_cause(error))
-    if answered and output.stdout_lines:
-        return fact.process(output.stdout_lines)
-    return _unread(output.stderr or output.stdout)
-
-
-def _unread(cause: str) -> Snapshot:
-    if not cause.strip():
-        return SnapshotFacts.default()
-    unread = Unreadable(one_line(cause))
-    return Snapshot(unread, unread, unread)
-
-
-def _cause(error: BaseException) -> str:
-    return one_line(str(error)) or type(error).__name__
 
 
 class Program(StringCommand):
@@ -123,8 +51,8 @@ class Program(StringCommand):
             return True, CommandOutput([])
         try:
             _, output = super().execute(state, host, connector_arguments)
-        except _LOST as error:
-            self.outcome = Outcome(troubles=(lost(_cause(error)),))
+        except LOST as error:
+            self.outcome = Outcome(troubles=(lost(cause(error)),))
         else:
             self.outcome = parse_outcome(output.stdout_lines, complaint=output.stderr)
         return True, CommandOutput([])

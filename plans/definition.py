@@ -52,6 +52,8 @@ def definition(comparison: Comparison) -> Iterator[Step | Finding]:
     if not (changes or reload):
         yield from effective(comparison)
     yield from (change.finding for change in changes)
+    if reload and not changes:
+        yield _unloaded(comparison)
     if refused := _refused(comparison):
         yield refused
     if comparison.outdated and comparison.guest.state == "running":
@@ -141,6 +143,17 @@ def _reload(comparison: Comparison, changes: list[_Change]) -> bool:
     unit = comparison.seen.unit
     pending = unit is not None and unit.need_daemon_reload
     return pending or any(change.finding.field in comparison.definition.files for change in changes)
+
+
+def _unloaded(comparison: Comparison) -> Finding:
+    return Finding(
+        "differs",
+        "systemd has not loaded the unit's files since they changed",
+        guest=comparison.guest.name,
+        field="need_daemon_reload",
+        wanted="no",
+        seen="yes",
+    )
 
 
 def _is_reloaded_later(comparison: Comparison) -> bool:

@@ -13,6 +13,7 @@ Kind = Literal[
     "behind",  # the source has moved on; commits are moved by an upgrade
     "own-commit",  # the guest has deployed something itself
     "foreign",  # in a guest's place, and not ours
+    "orphan",  # a guest of ours that no inventory names
     "degraded",  # runs with failed units
     "restarting",  # runs with a unit that keeps restarting
     "outdated",  # runs another definition or deployment than it has now

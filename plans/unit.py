@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.health import awaited, files_to_look_for, health
+from pyinfra_nspawn.plans.identity import identity
 from pyinfra_nspawn.plans.outdated import outdated
 from pyinfra_nspawn.plans.step import Step
 
@@ -26,6 +27,8 @@ def unit(comparison: Comparison) -> Iterator[Step | Finding]:
         yield _differs(comparison, "state", f"it is not {guest.state}", guest.state)
     if enabling or action:
         yield _unit(comparison, enabling, action)
+    if comparison.runs and guest.state == "running":
+        yield from identity(comparison)
     if action == "start":
         yield awaited(comparison)
     elif guest.state == "running":

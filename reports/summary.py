@@ -11,15 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from pyinfra_nspawn.facts.base import one_line
-from pyinfra_nspawn.facts.nspawn import GuestSeen
-from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
+from pyinfra_nspawn.reports.seen import booted_by_guest, booted_by_host, state_of
+from pyinfra_nspawn.reports.table import Line, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,16 +20,12 @@ if TYPE_CHECKING:
 
     from pyinfra.api.state import State
 
-    from pyinfra_nspawn.facts.ostree import Deployment
     from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.plans.finding import Finding
     from pyinfra_nspawn.plans.plan import Plan
 
 _COLUMNS = ("host", "guest", "state", "commit", "version", "result")
 _COMMIT_DIGITS = 12
-_GAP = "  "
-_MINIMUM_WIDTH_OF_RESULT = 40
-_MAXIMUM_LENGTH = 2000
 
 
 @dataclass(frozen=True)
@@ -117,97 +106,26 @@ class Summary:
 
     def show(self, file: TextIO) -> None:
         """Print the rows as a table; one that is not a terminal's is as wide as it needs to be."""
-        rows = self.rows
-        cells = [_cells(row) for row in rows]
-        widths = [max(map(cell_len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
-        console = Console(file=file, highlight=False)
-        if not console.is_terminal:
-            for line in (_COLUMNS, *cells):
-                print(_aligned(line, widths), file=file)
-        elif console.width >= sum(widths[:-1]) + len(_GAP) * len(widths) + _MINIMUM_WIDTH_OF_RESULT:
-            console.print(_table(rows))
-        else:
-            for row in rows:
-                _print_narrow(console, row, widths)
+        print_table(_COLUMNS, map(_line, self.rows), file)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    """Return a row's texts, without what a terminal would obey: a guest or a host has a say in some."""
-    texts = (row.host, row.guest or "-", row.state, row.commit, row.version, row.result)
-    return tuple(one_line(text, _MAXIMUM_LENGTH) for text in texts)
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (f"{cell}{' ' * (width - cell_len(cell))}" for cell, width in zip(cells, widths, strict=True))
-    return _GAP.join(padded).rstrip()
-
-
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
-    for name in _COLUMNS:
-        table.add_column(name, no_wrap=name != "result")
-    for row in rows:
-        table.add_row(*map(Text, _cells(row)), style=_style(row))
-    return table
-
-
-def _print_narrow(console: Console, row: Row, widths: Sequence[int]) -> None:
-    """Print a row as a line, and its result indented below."""
-    *cells, result = _cells(row)
-    line = Text(_aligned(cells, widths[:-1]), style=_style(row))
-    console.print(line, overflow="ellipsis", no_wrap=True)
-    console.print(Padding(Text(result, style=_style(row)), (0, 0, 0, 4)))
-
-
-def _style(row: Row) -> str:
-    return "red" if row.failed else ""
+def _line(row: Row) -> Line:
+    cells = (row.host, row.guest or "-", row.state, row.commit, row.version, row.result)
+    return Line(cells, alarming=row.failed)
 
 
 def _row(host: str, guest: str, records: Sequence[_Record]) -> Row:
-    deployment = _deployment(guest, records[-1].snapshot)
+    snapshot = records[-1].snapshot
+    deployment = booted_by_guest(guest, snapshot) if guest else booted_by_host(snapshot)
     return Row(
         host,
         guest,
-        _state(guest, records[-1].snapshot),
+        state_of(guest, snapshot) if guest else "",
         deployment.checksum[:_COMMIT_DIGITS] if deployment else "",
         (deployment.version or "") if deployment else "",
         _result(records),
         failed=any(record.errors for record in records),
     )
-
-
-def _deployment(guest: str, snapshot: Snapshot) -> Deployment | None:
-    sysroots = snapshot.sysroots
-    if not isinstance(sysroots, HostSysroots):
-        return None
-    if not guest:
-        return sysroots.host.booted if isinstance(sysroots.host, Sysroot) else None
-    seen = snapshot.guests.get(guest) if isinstance(snapshot.guests, dict) else None
-    if not isinstance(seen, GuestSeen):
-        return None
-    found = [
-        item
-        for sysroot in (sysroots.guests.get(guest), sysroots.host)
-        if isinstance(sysroot, Sysroot)
-        for item in sysroot.of_stateroot(guest)
-        if item.id == seen.current_deployment
-    ]
-    return found[0] if found else None
-
-
-def _state(guest: str, snapshot: Snapshot) -> str:
-    if not guest:
-        return ""
-    seen = snapshot.guests.get(guest) if isinstance(snapshot.guests, dict) else None
-    if not isinstance(seen, GuestSeen):
-        return "unknown"
-    if seen.machine:
-        return seen.machine.system_state or "starting"
-    if seen.unit and seen.unit.active:
-        return "starting"
-    if seen.unit and seen.unit.active_state == "failed":
-        return "failed"
-    return "stopped" if seen.current else "absent"
 
 
 def _result(records: Sequence[_Record]) -> str:

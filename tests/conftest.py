@@ -30,6 +30,7 @@ SECONDS = {
     "lab/test_killed.py": 140,
     "host/test_verbs.py": 100,
     "lab/test_kinds.py": 100,
+    "lab/test_drift.py": 85,
     "lab/test_verify.py": 100,
     "lab/test_hostile_words.py": 80,
     "lab/test_shared.py": 80,
@@ -45,6 +46,7 @@ SECONDS = {
     "lab/test_foreign.py": 40,
     "lab/test_host_life.py": 40,
     "host/test_hostile.py": 30,
+    "unit/test_cli.py": 40,
     "unit/test_fake_fleet.py": 20,
     "unit/test_quoting.py": 20,
 }

@@ -94,7 +94,8 @@ EOF
 units_shown() { # UNIT...
     timeout "$tool_seconds" systemctl show \
         -p Id,LoadState,UnitFileState,ActiveState,SubState,Result,NeedDaemonReload,DropInPaths,FragmentPath,MainPID \
-        -p ExecMainStartTimestampMonotonic,NRestarts,ExecStart,DeviceAllow,MemoryMax,CPUQuotaPerSecUSec,TasksMax \
+        -p ExecMainStartTimestamp,ExecMainStartTimestampMonotonic,NRestarts,ExecStart,DeviceAllow \
+        -p MemoryMax,CPUQuotaPerSecUSec,TasksMax,MemoryCurrent \
         -- "$@"
 }
 
@@ -135,9 +136,9 @@ EOF
 
 # It ends at the first that is gone in the meantime; then they are asked one by one.
 machines_shown() {
-    timeout "$tool_seconds" machinectl show "$@" -p Name -p Leader -p Unit -p Class 2>/dev/null && return
+    timeout "$tool_seconds" machinectl show "$@" -p Name -p Leader -p Unit -p Class -p Id 2>/dev/null && return
     for _name; do
-        timeout "$tool_seconds" machinectl show "$_name" -p Name -p Leader -p Unit -p Class 2>/dev/null
+        timeout "$tool_seconds" machinectl show "$_name" -p Name -p Leader -p Unit -p Class -p Id 2>/dev/null
         echo
     done
     return 0
@@ -322,4 +323,22 @@ guest_etc() { # MOUNTINFO
     sed -n -e 's|^[^ ]* [^ ]* [^ ]* \([^ ]*\) /etc .*|\1|;t etc' \
         -e 's|^[^ ]* [^ ]* [^ ]* \([^ ]*\) / .*|\1/etc|;t root' -e '$!d;g;p;d' \
         -e ':root;h;$!d;p;d' -e ':etc;p;q' "$1"
+}
+
+# facts_usage: the addresses of each guest that runs, from the kernel: no guest is asked.
+facts_usage() {
+    is_root || return 0
+    # shellcheck disable=SC2046 # names have no spaces
+    set -- $(guest_names | sort -u)
+    guest_machines "$@" >/dev/null
+    for _name; do
+        looked_up "$_name" "$leaders"
+        [ -z "$found" ] || guest_part "addresses $_name" guest_addresses "/proc/$found/net"
+    done
+}
+
+# Each local address of fib_trie stands in the line before `/32 host LOCAL`, twice: as main and as local table.
+guest_addresses() { # DIRECTORY
+    sed -n -e '/^ *|-- /{s/.* //;h;}' -e '/\/32 host LOCAL/{g;s/^/4 /;p;}' "$1/fib_trie" | sort -u
+    sed 's/ .*//;s/^/6 /' "$1/if_inet6"
 }

@@ -392,17 +392,30 @@ def run(
     + others: more hosts, as text of the inventory
     + stdin: what is typed
     """
-    inventory = folder / "fleet.py"
+    return command("pyinfra", *options, inventory(folder, fleet, others), *DEPLOYS, stdin=stdin)
+
+
+def inventory(folder: Path, fleet: Mapping[str, dict[str, Any]], others: str = "") -> Path:
+    """Write a fleet as an inventory.
+
+    + others: more hosts, as text of the inventory
+    """
+    path = folder / "fleet.py"
     # An answer that many hosts give is in the file once.
     texts: dict[str, int] = {}
     shared = [(f"@fake/{name}", texts.setdefault(repr(data), len(texts))) for name, data in fleet.items()]
-    inventory.write_text(
+    path.write_text(
         f"_answers = [{', '.join(texts)}]\n"
         f"hosts = [(name, _answers[number]) for name, number in {shared!r}] + [{others}]\n"
     )
+    return path
+
+
+def command(name: str, *words: str | Path, stdin: str = "", cwd: Path = ROOT) -> Outcome:
+    """Run an installed command without a terminal."""
     finished = subprocess.run(
-        [Path(sys.executable).with_name("pyinfra"), *options, inventory, *DEPLOYS],
-        cwd=ROOT,
+        [Path(sys.executable).with_name(name), *words],
+        cwd=cwd,
         input=stdin,
         capture_output=True,
         text=True,

@@ -1,6 +1,8 @@
 """Names of guests as inventory hosts, and the data that they have from their hosts."""
 
 import json
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +61,7 @@ def test_a_password_is_shown_nowhere():
     [
         (["one"], {"guests": GUESTS, "ssh_user": "core"}),
         ((["one"], {"guests": GUESTS, "ssh_user": "core"}), None),
-        ((["one"], {"guests": GUESTS}), {"guests": [], "ssh_user": "core"}),
+        ((["one"], {"guests": []}), {"guests": GUESTS, "ssh_user": "core"}),  # as a file in group_data
         (([("one", {"ssh_user": "core"})], {"guests": GUESTS, "ssh_user": "root"}), None),
         ((("one", {"ssh_user": "core", "guests": GUESTS}),), {"ssh_user": "root"}),
         ([("one", {"ssh_user": "core"})], {"guests": GUESTS, "__name__": "group", "json": json}),
@@ -88,3 +90,38 @@ def test_hosts_without_guests_are_told(caplog: pytest.LogCaptureFixture):
 def test_guests_that_are_none_are_refused():
     with pytest.raises(InvalidSpecError, match=r"inventory of one: guests.0.sauce: no such field"):
         guests_of([("one", {"guests": [{"name": "web", "sauce": "x"}]})])
+
+
+INVENTORY = """
+from pyinfra_nspawn.connectors.nspawn import guests_of
+east = ["one", ("two", {"ssh_user": "root"})]
+west = (["three"], {"ssh_user": "core"})
+in_guests = [*guests_of(east), *guests_of(west)]
+"""
+
+
+def test_group_data_has_guests(tmp_path: Path):
+    """pyinfra reads it after the inventory: what it will say is known before."""
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/all.py").write_text('guests = [{"name": "web"}]\nssh_user = "admin"\n')
+    (tmp_path / "group_data/east.py").write_text(
+        'import os\nguest_defaults = {"hostname": "x"}\n_sudo = True\n'
+    )
+    (tmp_path / "group_data/west.py").write_text(
+        'guests = [{"name": "db"}, {"name": "off", "state": "stopped"}]\n'
+    )
+    (tmp_path / "mine.py").write_text(INVENTORY)
+    found = runpy.run_path(str(tmp_path / "mine.py"))["in_guests"]
+    assert found == [
+        ("@nspawn/one:web", {"ssh_user": "admin", "nspawn_sudo": True}),
+        ("@nspawn/two:web", {"ssh_user": "root", "nspawn_sudo": True}),
+        ("@nspawn/three:db", {"ssh_user": "core"}),
+    ]
+
+
+def test_guests_have_the_defaults_of_their_host():
+    data = {
+        "guest_defaults": {"state": "stopped"},
+        "guests": [{"name": "web"}, {"name": "db", "state": "running"}],
+    }
+    assert [name for name, _ in guests_of([("one", data)])] == ["@nspawn/one:db"]

@@ -452,3 +452,49 @@ def test_without_root_nothing_is_said():
 def test_an_answer_that_is_none_is_unreadable(output: list[str]):
     assert isinstance(Guests().process(output), Unreadable)
     assert isinstance(Guests.default(), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("shown", "started"),
+    [
+        ("Fri 2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05Z"),
+        ("", ""),
+        ("n/a", ""),
+        ("Fri 2026-01-02 03:04:05 CET", ""),
+    ],
+)
+def test_when_a_guest_started(shown: str, started: str):
+    units = unit_shown("web", ExecMainStartTimestamp=shown) + "\n" + unit_shown("web-1")
+    assert guests(units=units)["web"].unit.started == started
+
+
+@pytest.mark.parametrize(
+    ("shown", "size"), [("1048576", 1048576), ("[not set]", None), (str(2**64 - 1), None), ("", None)]
+)
+def test_the_memory_of_a_guest(shown: str, size: int | None):
+    units = unit_shown("web", MemoryCurrent=shown) + "\n" + unit_shown("web-1")
+    assert guests(units=units)["web"].unit.memory_bytes == size
+
+
+ADDRESSES = (
+    "4 127.0.0.1\n4 192.168.1.5\n4 192.168.1.5\n6 00000000000000000000000000000001\n"
+    "6 fe80000000000000000000000000abcd\n6 20010db8000000000000000000000005\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (ADDRESSES, ("192.168.1.5", "2001:db8::5")),
+        ("", ()),
+        ("4 1.2.3.4\nrubbish\n", ()),
+        ("4 1.2.3.400\n", ()),
+    ],
+)
+def test_the_addresses_of_a_guest(text: str, found: tuple[str, ...]):
+    seen = guests(part("system web", "SystemState=running\n"), part("addresses web", text))
+    assert seen["web"].machine.addresses == found
+
+
+def test_the_machine_id_that_machined_knows():
+    assert guests(machines=machine_shown("web") + f"Id={'ab' * 16}\n")["web"].machine.machine_id == "ab" * 16

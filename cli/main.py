@@ -1,0 +1,255 @@
+"""The console script `pyinfra-nspawn`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, get_args
+
+import click
+from paramiko import SSHException
+from pyinfra.api.exceptions import ConnectError, InventoryError, PyinfraError
+from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedError
+
+from pyinfra_nspawn import __version__
+from pyinfra_nspawn.cli.first import first_inventory
+from pyinfra_nspawn.cli.fleet import errors_of, visit_all
+from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
+from pyinfra_nspawn.cli.inventory import load
+from pyinfra_nspawn.cli.options import reaches_hosts
+from pyinfra_nspawn.cli.schema import SCHEMAS
+from pyinfra_nspawn.plans.finding import Kind
+from pyinfra_nspawn.reports.drift import drift_of
+from pyinfra_nspawn.reports.status import status_of
+from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import errors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyinfra_nspawn.cli.inventory import Loaded
+    from pyinfra_nspawn.connectors.nspawn import NspawnConnector
+
+_TIMEOUT = click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    help="Seconds that a host may take to answer.",
+)
+_INVENTORY = click.option(
+    "-i",
+    "--inventory",
+    default="",
+    envvar="PYINFRA_NSPAWN_INVENTORY",
+    show_envvar=True,
+    help="Inventory with the host; without one, a host that SSH knows by that name.",
+)
+_IGNORED = click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    type=click.Choice(get_args(Kind)),
+    help="Leave out findings of a kind.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, see `pyinfra-nspawn schema`.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pyinfra-nspawn")
+def cli() -> None:
+    """Look at OSTree guests in systemd-nspawn on the hosts of a pyinfra inventory.
+
+    Guests are made and changed by pyinfra itself: `pyinfra INVENTORY deploys/host.py deploys/guest.py`.
+    """
+
+
+@cli.command()
+@click.argument("inventory")
+@reaches_hosts
+def check(inventory: str, **options: Any) -> None:  # noqa: ANN401 - pyinfra's options
+    """Check the inventory alone; no host is contacted.
+
+    Prints every error of every host and exits 1 with any.
+    """
+    loaded = _load(inventory, options)
+    _refuse_errors(loaded)
+    guests = sum(len(host.data.get("guests") or ()) for host in loaded.hosts)
+    without = [host.name for host in loaded.hosts if not host.data.get("guests")]
+    click.echo(f"{_count(len(loaded.hosts), 'host')}, {_count(guests, 'guest')}: no errors")
+    if without:
+        click.echo(f"without guests: {', '.join(without)}")
+
+
+@cli.command()
+@click.argument("inventory")
+@_JSON
+@_TIMEOUT
+@reaches_hosts
+def status(inventory: str, as_json: bool, timeout_seconds: int, **options: Any) -> None:  # noqa: ANN401
+    """Show what runs on the hosts, beside what the inventory wants.
+
+    Exits 1 when a host could not be looked at.
+    """
+    loaded = _load(inventory, options)
+    _refuse_errors(loaded)
+    report = status_of(visit_all(loaded, timeout_seconds=timeout_seconds, usage=True))
+    if as_json:
+        click.echo(report.to_text())
+    else:
+        report.show(sys.stdout)
+    sys.exit(report.exit_code)
+
+
+@cli.command()
+@click.argument("inventory")
+@_JSON
+@_IGNORED
+@_TIMEOUT
+@reaches_hosts
+def drift(
+    inventory: str,
+    as_json: bool,
+    ignored: tuple[str, ...],
+    timeout_seconds: int,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Show what differs from the inventory; change nothing.
+
+    Exits 0 without findings, 2 with any, and 1 when something could not be determined.
+    """
+    loaded = _load(inventory, options)
+    _refuse_errors(loaded)
+    report = drift_of(visit_all(loaded, timeout_seconds=timeout_seconds), ignored)
+    if as_json:
+        click.echo(report.to_text())
+    else:
+        report.show(sys.stdout)
+        hosts, findings = _count(len(report.hosts), "host"), _count(len(report.findings), "finding")
+        click.echo(f"{hosts}, {findings}", err=True)
+    sys.exit(report.exit_code)
+
+
+@cli.command()
+@click.argument("guest", metavar="HOST:GUEST")
+@click.argument("command", nargs=-1)
+@_INVENTORY
+@reaches_hosts
+def shell(guest: str, command: tuple[str, ...], inventory: str, **options: Any) -> None:  # noqa: ANN401
+    """Run a command in a guest, or a login shell; the guest needs no network.
+
+    Exits as the command does.
+    """
+    with _connected(guest, inventory, options) as connector:
+        if command:
+            sys.exit(run(connector, shlex.join(command)))
+        if not sys.stdin.isatty():
+            raise click.UsageError("a login shell needs a terminal: give a command after `--`")
+        sys.exit(log_in(connector))
+
+
+@cli.command()
+@click.argument("guest", metavar="HOST:GUEST")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=200, show_default=True, help="Lines to show.")
+@click.option("-u", "--unit", default="", help="Show one unit of the guest.")
+@_INVENTORY
+@reaches_hosts
+def logs(guest: str, follow: bool, lines: int, unit: str, inventory: str, **options: Any) -> None:  # noqa: ANN401
+    """Show a guest's journal; the guest needs no network.
+
+    What the guest prints reaches the terminal without control characters.
+    """
+    words = ["journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
+    words += [f"--unit={unit}"] if unit else []
+    with _connected(guest, inventory, options) as connector:
+        sys.exit(run(connector, f"exec {shlex.join(words)} </dev/null", printable(sys.stdout)))
+
+
+@contextmanager
+def _connected(guest: str, inventory: str, options: dict[str, Any]) -> Iterator[NspawnConnector]:
+    """Connect to a guest, by way of its host in the inventory, or of a host that SSH knows by that name."""
+    host, colon, name = guest.rpartition(":")
+    if not (host and colon and name):
+        raise click.UsageError(f"{guest}: name host and guest: HOST:GUEST")
+    loaded = _load(inventory or f"@ssh/{host}", options)
+    try:
+        with connected(loaded, host, name) as connector:
+            yield connector
+    except (ConnectError, InventoryError, InvalidSpecError, SSHException) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command()
+@click.argument("file", default="inventory.py", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--host", "hosts", multiple=True, help="Name or address of a host; may be repeated.")
+@click.option("--guest", "guests", multiple=True, help="Name of a guest; may be repeated. [default: web]")
+@click.option("--ssh-user", "user", default="", help="Who logs in on the hosts. [default: root]")
+@click.option("--sudo/--no-sudo", default=None, help="Whether that user needs sudo. [default: unless root]")
+@click.option("--key", type=click.File(), help="Public SSH key for root of the guests.")
+def init(  # noqa: PLR0917 - options of a command
+    file: Path,
+    hosts: tuple[str, ...],
+    guests: tuple[str, ...],
+    user: str,
+    sudo: bool | None,
+    key: TextIO | None,
+) -> None:
+    """Write a first inventory to FILE, by default inventory.py; at a terminal, ask for what is not given.
+
+    An existing file is left as it is.
+    """
+    asks = sys.stdin.isatty()
+    if not hosts and not asks:
+        raise click.UsageError("give the hosts, with `--host`")
+    hosts = hosts or tuple(click.prompt("Hosts, separated by spaces").split())
+    guests = guests or (tuple(click.prompt("Guests on each", default="web").split()) if asks else ("web",))
+    user = user or (click.prompt("SSH user", default="root") if asks else "root")
+    sudo = user != "root" if sudo is None else sudo
+    if errors := errors_in({"guests": [{"name": name} for name in guests]}, "guests"):
+        raise click.ClickException("; ".join(errors))
+    text = first_inventory(hosts, guests, user=user, sudo=sudo, key=key.read().strip() if key else "")
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists: name another file") from None
+    click.echo(f"wrote {file}. Next:")
+    for command in ("pyinfra-nspawn check", "pyinfra-nspawn status"):
+        click.echo(f"    {command} {file}")
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(sorted(SCHEMAS)))
+def schema(name: str) -> None:
+    """Print the JSON schema of an inventory's data, or of a report."""
+    click.echo(json.dumps(SCHEMAS[name](), indent=2))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _load(inventory: str, options: dict[str, Any]) -> Loaded:
+    """Load an inventory; end with pyinfra's words where that fails, or where it has no hosts."""
+    try:
+        loaded = load(inventory, options)
+    except (CliError, UnexpectedExternalError):
+        raise
+    except PyinfraError as error:
+        raise WrappedError(error) from None
+    if not loaded.hosts:
+        raise click.ClickException("no hosts: correct the inventory, or `--limit`.")
+    return loaded
+
+
+def _refuse_errors(loaded: Loaded) -> None:
+    errors = [*loaded.problems, *errors_of(loaded.hosts)]
+    for error in errors:
+        click.echo(error, err=True)
+    if errors:
+        sys.exit(1)

@@ -1,0 +1,245 @@
+"""The console script, run as an administrator runs it, upon inventories and fleets of `@fake` hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.unit.fleet import ROOT, WEB, Outcome, asked, command, done, fresh, inventory, running, wanted
+from tests.unit.test_fake_fleet import (
+    ALL_TROUBLED,
+    DONE,
+    FLEET,
+    FRESH,
+    PLANNED,
+    REFUSED,
+    UNFIT,
+    UNREACHABLE,
+)
+
+(GUEST,) = wanted([WEB])
+
+
+def script(*words, **more) -> Outcome:
+    return command("pyinfra-nspawn", *words, **more)
+
+
+def schema(name):
+    return json.loads(script("schema", name).stdout)
+
+
+@pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "status"])
+def test_the_schemas_in_the_repository_are_those_that_are_printed(name):
+    assert (ROOT / f"docs/schema/{name}.json").read_text() == script("schema", name).stdout
+
+
+def looked_at(data):
+    """Return a host that answers every look as it answers the guests'."""
+    return asked(data, list(data["fake_responses"].values())[:2][-1])
+
+
+@pytest.fixture(scope="module")
+def drift(tmp_path_factory):
+    """The drift of the whole fleet, in JSON."""
+    path = inventory(tmp_path_factory.mktemp("drift"), FLEET, UNREACHABLE)
+    return script("drift", path, "--json")
+
+
+@pytest.fixture(scope="module")
+def findings(drift):
+    found = {}
+    for finding in drift.json["findings"]:
+        found.setdefault(finding["host"], []).append(finding)
+    return found
+
+
+def test_drift_of_a_fleet_names_every_trouble(findings):
+    for name, (_, message) in {**UNFIT, **REFUSED}.items():
+        shown = [f"{item['problem']}. {item['hint']}" for item in findings[name]]
+        assert message in shown, name
+
+
+def test_drift_of_a_fleet_is_about_those_hosts_alone(drift, findings):
+    assert set(findings) == {*ALL_TROUBLED, *FRESH, "empty", "gone"}
+    assert set(drift.json["hosts"]) == {*FLEET, "gone"}
+    assert {item["kind"] for item in findings["gone"]} == {"unreachable"}
+    assert not set(findings) & set(DONE)
+
+
+def test_drift_exits_1_when_something_could_not_be_determined(drift):
+    assert drift.code == 1
+    assert "Traceback" not in drift.output
+
+
+def test_drift_in_json_is_valid(drift):
+    Draft202012Validator(schema("drift")).validate(drift.json)
+
+
+def test_drift_exits_0_without_findings_and_2_with_any(tmp_path):
+    path = inventory(tmp_path, {"done": done(WEB), "fresh": fresh(WEB)})
+    assert script("drift", path, "--limit", "@fake/done").code == 0
+    outcome = script("drift", path)
+    assert outcome.code == 2
+    assert re.search(r"^@fake/fresh +web +missing +stateroot +it has no stateroot$", outcome.stdout, re.M)
+
+
+def test_drift_leaves_out_ignored_kinds(tmp_path):
+    path = inventory(tmp_path, {"fresh": fresh(WEB)})
+    kinds = [word for kind in ("missing", "differs") for word in ("--ignore", kind)]
+    outcome = script("drift", path, *kinds, "--json")
+    assert (outcome.code, outcome.json["findings"]) == (0, [])
+    assert script("drift", path, "--ignore", "nonsense").code == 2
+
+
+def test_a_guest_of_ours_that_no_inventory_names_is_an_orphan(tmp_path):
+    data = looked_at(done(WEB, {"name": "old", "autostart": False}))  # else web would wait for it
+    path = inventory(tmp_path, {"one": {**data, "guests": [WEB]}})
+    outcome = script("drift", path, "--json")
+    (found,) = outcome.json["findings"]
+    assert (found["guest"], found["kind"], found["seen"], outcome.code) == ("old", "orphan", "running", 2)
+    assert re.search(r"old +running .* orphan", script("status", path).stdout)
+
+
+def test_status_has_a_row_for_every_host_and_guest(tmp_path):
+    fleet = {"done": done(WEB), "fresh": fresh(WEB), **PLANNED}
+    path = inventory(tmp_path, {name: looked_at(data) for name, data in fleet.items()}, UNREACHABLE)
+    outcome = script("status", path, "--json")
+    Draft202012Validator(schema("status")).validate(outcome.json)
+    hosts = {host["name"]: host for host in outcome.json["hosts"]}
+    assert set(hosts) == {*fleet, "gone"}
+    states = {name: hosts[name]["state"] for name in ("done", "fresh", "unbooted", "sudo", "gone")}
+    assert states == {
+        "done": "ready",
+        "fresh": "ready",
+        "unbooted": "refused",
+        "sudo": "unreadable",
+        "gone": "unreachable",
+    }
+    assert outcome.code == 1
+    table = script("status", path).stdout
+    for host in outcome.json["hosts"]:
+        assert re.search(rf"^(@fake/)?{host['name']} +- +{host['state']}", table, re.M)
+
+
+def test_status_of_a_guest(tmp_path):
+    memory = {"MemoryCurrent": str(300 * 2**20), "ExecMainStartTimestamp": "Fri 2026-01-02 03:04:05 UTC"}
+    seen = running(GUEST, "degraded", "nginx.service loaded failed failed", **memory)
+    path = inventory(tmp_path, {"one": looked_at(done(WEB, seen={"web": seen}))})
+    (host,) = script("status", path, "--json").json["hosts"]
+    (found,) = host["guests"]
+    expected = {
+        "name": "web",
+        "named": True,
+        "state": "degraded",
+        "wanted_state": "running",
+        "commit": "a" * 64,
+        "version": "41.20250101.0",
+        "since": "2026-01-02T03:04:05Z",
+        "source": "host",
+        "behind": False,
+        "autostart": True,
+        "failed_units": ["nginx.service"],
+        "memory_bytes": 300 * 2**20,
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert "failed: nginx.service; 300 MiB" in script("status", path).stdout
+
+
+INVENTORY = """
+hosts = [
+    ("one", {"guests": [{"name": "web", "stat": 1}, {"name": "db", "source": "docker://quay.io/x/y:stable"}]}),
+    ("two", {"guests": [{"name": "web"}], "nspawn_host": {"free_mib": "many"}}),
+    ("three", {"guests": [{"name": "web"}]}),
+]
+"""
+
+
+def test_check_names_every_error_of_every_host_without_a_connection(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(INVENTORY)
+    outcome = script("check", path)
+    assert outcome.code == 1
+    assert outcome.stderr.splitlines() == [
+        "one: guests.0.stat: no such field",
+        (
+            "one: guests.1.source: a container image cannot be deployed yet; 'host' deploys the one that "
+            "the host boots, and a commit any that it has"
+        ),
+        "two: free_mib: Input should be a valid integer",
+    ]
+    assert script("drift", path).code == 1
+    assert script("check", path, "--limit", "three").stdout == "1 host, 1 guest: no errors\n"
+
+
+def test_check_refuses_a_list_that_is_no_group_of_hosts(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text('hosts = [("one", {"guests": []})]\nguests = [{"name": "web"}]\n')
+    outcome = script("check", path)
+    assert outcome.code == 1
+    assert 'Ignoring host group "guests"' in outcome.stderr
+
+
+KEYS = 'KEYS = ["ssh-ed25519 AAAA me@here"]\nhosts = [("one", {"guests": [{"name": "web"}]})]\n'
+
+
+def test_check_refuses_a_list_of_texts_that_are_no_names_of_hosts(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(KEYS)
+    outcome = script("check", path)
+    assert outcome.code == 1
+    assert outcome.stderr == (
+        "'ssh-ed25519 AAAA me@here' in KEYS is no name of a host: pyinfra takes every list of an inventory "
+        "for a group of hosts; begin its name with `_`\n"
+    )
+
+
+LOAD = """
+import sys
+from pyinfra_cli.prints import _host_to_dict, print_json
+from pyinfra_nspawn.cli.inventory import load
+from pyinfra_nspawn.cli.main import cli
+options = cli.commands["check"].make_context("check", sys.argv[1:]).params
+print_json([_host_to_dict(host) for host in load(options.pop("inventory"), options).hosts])
+"""
+"""Print an inventory as `debug-inventory --json` does, as the console script loads it."""
+
+
+def test_an_inventory_is_what_pyinfra_makes_of_it(tmp_path):
+    """Names and data, as `debug-inventory` shows them: group data, `--data`, host-key policy, passwords."""
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/all.py").write_text('guests = [{"name": "web"}]\nssh_user = "core"\n')
+    (tmp_path / "group_data/east.py").write_text('guest_defaults = {"autostart": False}\n_sudo = True\n')
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra/west.py").write_text('ssh_strict_host_key_checking = "yes"\n')
+    (tmp_path / "mine.py").write_text(
+        'east = ["one", ("two", {"ssh_user": "root"})]\nwest = (["three"], {"_sudo_password": "s3cret"})\n'
+    )
+    options = ["--data", "free=3", "--group-data", "extra", "--ssh-port", "2222", "--limit", "east"]
+    shown = command("pyinfra", "mine.py", "debug-inventory", "--json", *options, cwd=tmp_path)
+    ours = command("python", "-c", LOAD, "mine.py", *options, cwd=tmp_path)
+    found = {host["name"]: host for host in json.loads(ours.stdout)}
+    by_pyinfra = {host["name"]: host for host in json.loads(shown.stdout)}
+    assert found == {name: by_pyinfra[name] for name in ("one", "two")}
+    assert found["one"]["data"]["guest_defaults"] == {"autostart": False}
+
+
+def test_a_first_inventory_is_one_that_check_accepts(tmp_path):
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@here\n")
+    words = ["--host", "one", "--host", "two", "--guest", "web", "--ssh-user", "core", "--key", "key.pub"]
+    assert script("init", "mine.py", *words, cwd=tmp_path).code == 0
+    assert script("check", "mine.py", cwd=tmp_path).stdout == "2 hosts, 2 guests: no errors\n"
+    shown = command("pyinfra", "mine.py", "debug-inventory", "--json", cwd=tmp_path)
+    (one, _) = json.loads(shown.stdout)
+    assert (one["data"]["ssh_user"], one["data"]["_sudo"]) == ("core", True)
+    assert "me@here" in one["data"]["guest_defaults"]["authorized_keys"][0]
+    again = script("init", "mine.py", "--host", "three", cwd=tmp_path)
+    assert (again.code, again.stderr) == (1, "Error: mine.py exists: name another file\n")
+
+
+def test_a_first_inventory_needs_hosts_and_proper_names(tmp_path):
+    assert "give the hosts" in script("init", cwd=tmp_path).stderr
+    wrong = script("init", "--host", "one", "--guest", "-web", cwd=tmp_path)
+    assert (wrong.code, list(tmp_path.iterdir())) == (1, [])
