@@ -13,9 +13,14 @@ import functools
 import gzip
 import shlex
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ORDER = (
     "answer",
+    "record",
     "lock",
     "files",
     "ostree",
@@ -27,6 +32,7 @@ _ORDER = (
     "facts/host",
     "facts/sysroots",
     "facts/guests",
+    "facts/history",
     "main",
 )
 
@@ -43,9 +49,10 @@ def _packed() -> bytes:
     return gzip.compress(f"{text()}\n".encode(), mtime=0)
 
 
-def command_line(*words: str, private_mounts: bool | None = None) -> str:
+def command_line(*words: str, options: Iterable[str] = (), private_mounts: bool | None = None) -> str:
     """Return the shell command that runs the program's `main` with these words.
 
+    + options: words before them, such as who asks for a change
     + private_mounts: give it a mount namespace of its own, in which it makes /sysroot writable; by default
       for `change`. The text is then an argument of `sh`, which may have 128 KiB (MAX_ARG_STRLEN)
 
@@ -53,7 +60,9 @@ def command_line(*words: str, private_mounts: bool | None = None) -> str:
     'eval "`echo H'
     """
     # gzip's members follow one another: the program, which is the same for all commands, is packed once.
-    call = f"main {shlex.join(words)}\n".encode(errors="surrogateescape")  # a path need not be UTF-8
+    call = f"main {shlex.join((*options, *words))}\n".encode(
+        errors="surrogateescape"
+    )  # a path need not be UTF-8
     packed = _packed() + gzip.compress(call, mtime=0)
     word = base64.b64encode(packed).decode()
     if private_mounts is None:

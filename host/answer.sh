@@ -117,6 +117,7 @@ note() {
 
 # trouble PROBLEM HINT: why the present step failed, to the controller and to people.
 trouble() {
+    record failed # first: the connection may be lost
     said "trouble $verb $guest" "$1
 $2" >&3
     printf '%s %s\n' "$1" "$2" | tr '\n' ' ' | printable >&7

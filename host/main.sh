@@ -1,20 +1,24 @@
 # shellcheck shell=sh
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
-# main [--ask SECONDS] [--roots DIRECTORY] facts|change|await|trial WORD...
-# --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. The latter is no variable of the environment: a stray one must not redirect what root removes.
+# main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
+# MODE is facts, change, await or trial. What changes or fails is recorded as done by --by, with that version of the
+# package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
+# them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
     state=/var/lib/pyinfra-nspawn sysroot=/sysroot etc=/etc run=/run boot=/boot roots=''
-    ask_seconds=10 tool_seconds=20
-    if [ "$1" = --ask ]; then
-        ask_seconds=$2 tool_seconds=$2
+    ask_seconds=10 tool_seconds=20 by='' version='' login=''
+    while [ $# -ge 2 ]; do
+        case $1 in
+        --by) by=$2 ;;
+        --version) version=$2 ;;
+        --login) login=$2 ;;
+        --ask) ask_seconds=$2 tool_seconds=$2 ;;
+        --roots) roots=$2 state=$2/state sysroot=$2/sysroot etc=$2/etc run=$2/run boot=$2/boot ;;
+        *) break ;;
+        esac
         shift 2
-    fi
-    if [ "$1" = --roots ]; then
-        roots=$2
-        state=$2/state sysroot=$2/sysroot etc=$2/etc run=$2/run boot=$2/boot
-        shift 2
-    fi
+    done
     # The parsers know these words. Some logins and `sudo` leave the sbin directories out.
     export LC_ALL=C TZ=UTC SYSTEMD_COLORS=0 SYSTEMD_PAGER='' PATH="$PATH:/usr/sbin:/sbin"
     unset OSTREE_SYSROOT OSTREE_REPO status_help _state
@@ -23,6 +27,7 @@ main() {
     exec 3>&1 4<&0 7>&2 </dev/null
     mode=$1 verb=$1 guest=-
     shift
+    [ -z "$by" ] || learn_login
     case $mode in
     facts) facts "$@" ;;
     change) change "$@" ;;
@@ -77,6 +82,7 @@ fact() { # PART [ARGUMENT...]
     guests) facts_guests "$@" ;;
     guest) guests_of "$@" ;;
     usage) facts_usage ;;
+    history) facts_history "$@" ;;
     *) part "$_part" unknown_part ;;
     esac
 }
@@ -136,6 +142,7 @@ step() {
     unit) unit "$@" ;;
     *) die "the program knows no $verb" "Use one version of pyinfra-nspawn." ;;
     esac
+    [ "$result" != changed ] || record changed
     value "step $verb $guest" "$result" >&3
 }
 

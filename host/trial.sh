@@ -41,10 +41,11 @@ try() {
     result=changed
     prepare_trial
     unlock
-    # shellcheck disable=SC2086 # none, or two words
+    # shellcheck disable=SC2086 # none, or words
     systemd-run --quiet --collect --unit="pyinfra-nspawn-trial-$name" --property=Type=oneshot \
         --description="Try a changed definition of guest $name" \
-        sh "$trial/program" ${roots:+--roots "$roots"} trial "$name" "$2" "$3" "$digest" "$5" || :
+        sh "$trial/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \
+        trial "$name" "$2" "$3" "$digest" "$5" || :
     lock_again
     verdict=$(cat "$trial_verdict" || :)
     rm -f "$trial_verdict"
@@ -52,6 +53,7 @@ try() {
         recover "$name"
         die "the trial of its changed definition was cut off" "Run again."
     fi
+    by='' # the trial has recorded it
     journal=$(printf '%s\n' "$verdict" | sed 1,3d)
     conclude "$name" "$(printf '%s\n' "$verdict" | sed 3q)" "$journal"
 }
@@ -81,7 +83,7 @@ prepare_trial() {
 # trial NAME SECONDS ON_DEGRADED DIGEST FILES: in a unit of its own.
 trial() {
     set -e
-    guest=$1 result=changed
+    guest=$1 verb=try result=changed
     unit=systemd-nspawn@$1.service
     trial_paths "$1"
     lock
@@ -100,6 +102,7 @@ trial() {
         sent=$(sed 1d "$trial/payload")
         printf '%s\n' "$verdict" | install_file 600 "$trial_verdict"
         keep "$1" "$sent"
+        record changed "kept its changed definition"
         ;;
     *) go_back "$@" ;;
     esac
@@ -112,6 +115,7 @@ trial_cut_off() {
     [ -d "$trial" ] && [ ! -e "$trial/kept" ] || return
     back "$guest"
     rm -rf "$trial"
+    record failed "was cut off; went back to the old definition"
 }
 
 # keep NAME LINES: the definition that the guest runs.
@@ -148,6 +152,7 @@ go_back() {
         problem="with its changed definition: $problem; with the old, to which it went back: ${now_runs%%"$NEWLINE"*}"
         ;;
     esac
+    record failed "went back to the old definition"
     printf 'failed\n%s\n%s\n%s\n' "$problem" "$hint" "$journal" | install_file 600 "$trial_verdict"
     rm -rf "$trial"
 }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import getpass
+import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.exceptions import OperationValueError
 from pyinfra.connectors.util import CommandOutput
 
+from pyinfra_nspawn import __version__
 from pyinfra_nspawn.facts.outcome import Outcome, Trouble, lost, parse_outcome
 from pyinfra_nspawn.facts.program import command_line
 from pyinfra_nspawn.facts.program import text as program_text
@@ -31,14 +36,36 @@ TERMINAL = Trouble(
 """The trouble of a command that would have sent a payload over a terminal."""
 
 
+@functools.cache
+def controller() -> str:
+    """Return who runs pyinfra and where, `USER@HOST`, for the journals of the hosts.
+
+    Each half is of bounded length, and of characters that mean nothing to a shell, systemd or a terminal.
+    """
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in some containers
+        user = ""
+    return f"{_plain(user)}@{_plain(socket.gethostname())}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]", "?", text)[:_LONGEST_NAME] or "?"
+
+
+_LONGEST_NAME = 64
+"""How much is recorded of a user's or a machine's name; Linux takes no longer ones of machines."""
+
+
 class Program(StringCommand):
-    """Run the program on the host and keep its answer in `outcome`.
+    """Run the program on the host and keep its answer in `outcome`; what it changes is recorded there.
 
     It succeeds for pyinfra whatever becomes of the steps: the caller decides, once it has tried all guests.
     """
 
     def __init__(self, words: Iterable[str], payload: str | None = None) -> None:
-        super().__init__(command_line(*words), _stdin="" if payload is None else payload)
+        command = command_line(*words, options=("--by", controller(), "--version", __version__))
+        super().__init__(command, _stdin="" if payload is None else payload)
         self.outcome = Outcome()
         self._has_payload = payload is not None
 

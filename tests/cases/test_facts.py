@@ -49,6 +49,7 @@ def test_what_a_fact_makes_of_an_answer(case: str):
 
 def test_every_fact_has_cases():
     assert {case.partition("/")[0] for case in _CASES} == {
+        "history.History",
         "host.HostFacts",
         "nspawn.Guests",
         "ostree.Sysroots",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STAND_INS = Path(__file__).parent / "stand-ins"
+#: Who asks for changes, as the controller says it.
+ASKS = ("--by", "ada@controller", "--version", "1.2.3")
 #: Where the tools see the directories of a test.
 WORK = "/tmp/work"
 #: Mounts for one command; `$1` is the tree of the tools, `$2` the directories of a test.
@@ -94,13 +96,13 @@ class Machine:
         return done.stdout
 
     def run(self, *words: str, payload: bytes = b"", first: Iterable[str] = (), sh: str = "sh") -> Answer:
-        """Run the program's `main` with these words.
+        """Run the program's `main` with these words, asked as a controller asks.
 
         + first: directories of commands that stand before all others
         + sh: the shell that runs it, as a login shell would
         """
-        options = [] if words[0] == "--ask" else ["--roots", WORK]
-        line = command_line(*options, *words, private_mounts="change" in words)
+        options = [] if words[0] == "--ask" else [*ASKS, "--roots", WORK]
+        line = command_line(*words, options=options, private_mounts="change" in words)
         command = self._command((sh, "-c", line), first)
         # A session of its own: what ends it in the middle ends all of it.
         done = subprocess.run(
@@ -122,6 +124,13 @@ class Machine:
         answer = self.run("change", *words, payload=payload)
         assert answer.code == 0, (answer.stderr, answer.stdout)
         return answer
+
+    def recorded(self) -> list[dict[str, str]]:
+        """Return the entries that the journal's stand-in was given, and forget them."""
+        log = self.work / "systemd/journal"
+        entries = log.read_text().strip().split("\n\n") if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [dict(line.split("=", 1) for line in entry.splitlines()) for entry in entries]
 
     def calls(self) -> list[str]:
         """Return what the stand-ins were asked, less what only looks, and forget it."""

@@ -91,7 +91,8 @@ def test_a_secret_is_told_to_nobody(fresh: dict[str, Host], tmp_path: Path):
     for outcome in outcomes:
         assert outcome.code == 0, outcome.stderr
         assert not told(outcome.stdout + outcome.stderr)
-    assert [line for line in seen if "main change " in line and "definition web" in line]
+    calls = [line for line in seen if "main --by " in line and " change guest:web " in line]
+    assert [line for line in calls if "definition web" in line]
     assert not [line for line in seen if told(line)]
     for host in fresh.values():
         inside = (

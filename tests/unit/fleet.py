@@ -338,9 +338,10 @@ class Outcome:
 
     @property
     def calls(self) -> list[str]:
-        """The words of all calls of the program, in order; they are shown with `-vv`."""
+        """The words of all calls of the program, in order, but for who asks; they are shown with `-vv`."""
         words = re.findall(r"echo ([A-Za-z0-9+/=]+)\|base64 -d", self.stderr)
-        return [gzip.decompress(base64.b64decode(text)).decode().splitlines()[-1] for text in words]
+        calls = [gzip.decompress(base64.b64decode(text)).decode().splitlines()[-1] for text in words]
+        return [re.sub(r"^main --by \S+ --version \S+ ", "main ", call) for call in calls]
 
     @property
     def output(self) -> str:

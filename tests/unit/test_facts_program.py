@@ -17,6 +17,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import make_unix_command
 
 from pyinfra_nspawn.facts import program
+from pyinfra_nspawn.facts.history import History
 from pyinfra_nspawn.facts.host import HostFacts
 from pyinfra_nspawn.facts.nspawn import Guests
 from pyinfra_nspawn.facts.ostree import Sysroots
@@ -178,6 +179,7 @@ def test_a_change_gets_mounts_of_its_own(tmp_path: Path):
 
 def test_only_a_change_does():
     assert command_line("change", "host").startswith("unshare ")
+    assert command_line("change", "host", options=("--by", "me")).startswith("unshare ")
     for mode in ("facts", "await", "trial"):
         assert command_line(mode, "change").startswith("eval ")
 
@@ -214,6 +216,7 @@ def test_what_the_facts_send():
     assert sent(HostFacts().command()) == "main facts host"
     assert sent(Sysroots().command()) == "main facts sysroots"
     assert sent(Guests().command()) == "main facts guests"
+    assert sent(History().command()) == "main facts history 100"
     assert sent(SnapshotFacts().command(whole=False)) == "main facts host -- sysroot /"
     assert shlex.split(sent(whole)) == shlex.split(
         f'main facts host -- sysroots commit:{"a" * 64} "path:/srv/it\'s" -- guests web db'

@@ -23,10 +23,10 @@ from pyinfra.api.operations import run_ops
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from pyinfra_nspawn import operations
+from pyinfra_nspawn import __version__, operations
 from pyinfra_nspawn.facts.program import text as program_text
 from pyinfra_nspawn.operations import host, nspawn, ostree
-from pyinfra_nspawn.operations._command import TERMINAL, change, wait
+from pyinfra_nspawn.operations._command import TERMINAL, change, controller, wait
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.reports.summary import Row, Summary, summary_of
@@ -100,7 +100,12 @@ def test_each_parameter_is_documented(function):
 
 
 def call_of(command: str) -> list[str]:
-    """Return the words of the program's `main` in a command."""
+    """Return the words of the program's `main` in a command, without those that say who asks."""
+    words = whole_call_of(command)
+    return words[4:] if words[0] == "--by" else words
+
+
+def whole_call_of(command: str) -> list[str]:
     word = command.split("`echo ")[1].split("|", maxsplit=1)[0]
     return shlex.split(gzip.decompress(base64.b64decode(word)).decode().splitlines()[-1])[1:]
 
@@ -159,6 +164,40 @@ def test_no_payload_is_in_the_command():
 def test_guests_are_awaited_in_one_command():
     program = wait([Step("", "await", name, ("9", "fail")) for name in "ab"])
     assert call_of(str(program)) == ["await", "a", "9", "fail", "b", "9", "fail"]
+
+
+def test_a_change_and_a_wait_say_who_asks_and_with_which_version(monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("socket.gethostname", lambda: "laptop.example")
+    controller.cache_clear()
+    for program in (change([Step("", "remove", "web", ("",))]), wait([Step("", "await", "a", ("9",))])):
+        assert whole_call_of(str(program))[:4] == ["--by", "ada@laptop.example", "--version", __version__]
+    controller.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("EXAMPLE\\ada", "EXAMPLE?ada"),
+        ("a'b\"c\nMESSAGE=$HOME `id`", "a?b?c?MESSAGE??HOME??id?"),
+        ("\x1b[2Jä\udce9", "??2J??"),
+        ("x" * 1000, "x" * 64),
+        ("", "?"),
+        (KeyError("getpwuid(): uid not found: 4711"), "?"),
+        (OSError("No username set in the environment"), "?"),
+    ],
+)
+def test_a_strange_user_of_the_controller_is_one_bounded_plain_word(monkeypatch, user, said):
+    def getuser():
+        if isinstance(user, Exception):
+            raise user
+        return user
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    monkeypatch.setattr("socket.gethostname", lambda: "h")
+    controller.cache_clear()
+    assert controller() == f"{said}@h"
+    controller.cache_clear()
 
 
 # Runs
