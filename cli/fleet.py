@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import gevent
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.context import ctx_host
 
-from pyinfra_nspawn.operations._look import LOST, cause, look
+from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.operations._look import LOST, cause, look, look_back
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs.inventory import errors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pyinfra.api.host import Host
 
     from pyinfra_nspawn.cli.inventory import Loaded
+    from pyinfra_nspawn.facts.history import Change
+
+T = TypeVar("T")
 
 
 def errors_of(hosts: Iterable[Host]) -> list[str]:
@@ -34,20 +38,48 @@ def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: bool = False) -> l
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
-    planned = [(host, Visit.planned(host.name, host.data.dict())) for host in loaded.hosts]
-    jobs = [loaded.state.pool.spawn(_visit, host, visit, timeout_seconds, usage) for host, visit in planned]
-    return [job.get() for job in jobs]
+    planned = {host.name: Visit.planned(host.name, host.data.dict()) for host in loaded.hosts}
+
+    def visit(host: Host) -> Visit:
+        return replace(planned[host.name], snapshot=look(planned[host.name].guests, usage=usage))
+
+    found = _on_each(loaded, visit, timeout_seconds)
+    return [
+        replace(planned[host], problem=item.reason) if isinstance(item, Unreadable) else item
+        for host, item in found.items()
+    ]
 
 
-def _visit(host: Host, visit: Visit, timeout_seconds: int, usage: bool) -> Visit:
+def histories(
+    loaded: Loaded, *, limit: int, timeout_seconds: int
+) -> dict[str, tuple[Change, ...] | Unreadable]:
+    """Return what was changed on every host of an inventory, by the host's name.
+
+    + limit: how many entries of each, the latest
+    + timeout_seconds: how long a host may take to answer
+    """
+    return _on_each(loaded, lambda _: look_back(limit), timeout_seconds)
+
+
+def _on_each(
+    loaded: Loaded, act: Callable[[Host], T | Unreadable], timeout_seconds: int
+) -> dict[str, T | Unreadable]:
+    """Connect to every host and act there, as many side by side as pyinfra's `--parallel` says."""
+    jobs: dict[str, gevent.Greenlet[..., T | Unreadable]] = {
+        host.name: loaded.state.pool.spawn(_connected, host, act, timeout_seconds) for host in loaded.hosts
+    }
+    return {name: job.get() for name, job in jobs.items()}
+
+
+def _connected(host: Host, act: Callable[[Host], T | Unreadable], timeout_seconds: int) -> T | Unreadable:
     try:
         with gevent.Timeout(timeout_seconds), ctx_host.use(host):
             host.connect(show_errors=False, raise_exceptions=True)
             try:
-                return replace(visit, snapshot=look(visit.guests, usage=usage))
+                return act(host)
             finally:
                 host.disconnect()
     except gevent.Timeout:
-        return replace(visit, problem=f"no answer within {timeout_seconds} s")
+        return Unreadable(f"no answer within {timeout_seconds} s")
     except (ConnectError, *LOST) as error:
-        return replace(visit, problem=cause(error))
+        return Unreadable(cause(error))

@@ -16,13 +16,15 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedErr
 
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.first import first_inventory
-from pyinfra_nspawn.cli.fleet import errors_of, visit_all
+from pyinfra_nspawn.cli.fleet import errors_of, histories, visit_all
 from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
 from pyinfra_nspawn.cli.inventory import load
 from pyinfra_nspawn.cli.options import reaches_hosts
 from pyinfra_nspawn.cli.schema import SCHEMAS
+from pyinfra_nspawn.facts.history import MOST
 from pyinfra_nspawn.plans.finding import Kind
 from pyinfra_nspawn.reports.drift import drift_of
+from pyinfra_nspawn.reports.history import history_of
 from pyinfra_nspawn.reports.status import status_of
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.inventory import errors_in
@@ -182,6 +184,43 @@ def _connected(guest: str, inventory: str, options: dict[str, Any]) -> Iterator[
             yield connector
     except (ConnectError, InventoryError, InvalidSpecError, SSHException) as error:
         raise click.ClickException(str(error)) from None
+
+
+@cli.command()
+@click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
+@_INVENTORY
+@click.option(
+    "-n",
+    "--lines",
+    "count",
+    type=click.IntRange(1, MOST),
+    default=100,
+    show_default=True,
+    help="Entries of each host to show, the latest.",
+)
+@_JSON
+@_TIMEOUT
+@reaches_hosts
+def history(
+    hosts: tuple[str, ...],
+    inventory: str,
+    count: int,
+    as_json: bool,
+    timeout_seconds: int,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Show what was changed on hosts: when, by whom, with which version.
+
+    It is what the journals of the hosts have kept. Exits 1 when one could not be read.
+    """
+    options["limit"] = hosts if inventory else ()
+    loaded = _load(inventory or ",".join(f"@ssh/{host}" for host in hosts), options)
+    report = history_of(histories(loaded, limit=count, timeout_seconds=timeout_seconds))
+    if as_json:
+        click.echo(report.to_text())
+    else:
+        report.show(sys.stdout)
+    sys.exit(report.exit_code)
 
 
 @cli.command()

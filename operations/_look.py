@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from paramiko import SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
@@ -11,16 +11,21 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_host, ctx_state
 
 from pyinfra_nspawn.facts.base import Unreadable, one_line
+from pyinfra_nspawn.facts.history import History
 from pyinfra_nspawn.facts.snapshot import Snapshot, SnapshotFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyinfra.api.arguments import ConnectorArguments
+    from pyinfra.api.facts import FactBase
     from pyinfra.api.host import Host
     from pyinfra.api.state import State
 
+    from pyinfra_nspawn.facts.history import Change
     from pyinfra_nspawn.specs import Guest
+
+T = TypeVar("T")
 
 LOST = (TimeoutError, OSError, EOFError, SSHException, PyinfraError)
 """What a connector raises for a command that gets no answer; any of them would stop the whole fleet."""
@@ -40,7 +45,20 @@ def current_state() -> State:
 
 def look_at_host() -> Snapshot:
     """Read the host and its own sysroot, in one command, and no guest."""
-    return _read(whole=False)
+    return _snapshot(whole=False)
+
+
+def look_back(limit: int) -> tuple[Change, ...] | Unreadable:
+    """Read what was changed on the host, in one command.
+
+    + limit: how many entries, the latest
+    """
+    return _ask(History(), limit=limit)
+
+
+def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
+    found = _ask(SnapshotFacts(), **asked)
+    return Snapshot(found, found, found) if isinstance(found, Unreadable) else found
 
 
 def look(guests: Iterable[Guest], *, usage: bool = False) -> Snapshot:
@@ -51,7 +69,7 @@ def look(guests: Iterable[Guest], *, usage: bool = False) -> Snapshot:
     + usage: read the guests' addresses too
     """
     guests = tuple(guests)
-    return _read(
+    return _snapshot(
         names=tuple(guest.name for guest in guests),
         commits=tuple(sorted({guest.source.commit for guest in guests if guest.source.commit})),
         paths=tuple(sorted({bind.source for guest in guests for bind in guest.binds})),
@@ -59,13 +77,13 @@ def look(guests: Iterable[Guest], *, usage: bool = False) -> Snapshot:
     )
 
 
-def _read(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
-    """Read the fact by its command: a host that gives no answer is a snapshot of `Unreadable`.
+def _ask(fact: FactBase[T], **asked: Any) -> T | Unreadable:  # noqa: ANN401 - arguments of the fact
+    """Read a fact by its command.
 
     pyinfra's `get_fact` would take such a host away at once, and stop with a traceback where it is the last
     one; with `_ignore_errors` it would report an error that is "ignored", and keep the cause to itself.
     """
-    host, state, fact = current_host(), current_state(), SnapshotFacts()
+    host, state = current_host(), current_state()
     given: dict[str, Any] = dict(
         host.current_op_global_arguments or pop_global_arguments(state, host, {})[0]  # outside an operation
     )
@@ -78,17 +96,10 @@ def _read(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
             **cast("ConnectorArguments", arguments),
         )
     except LOST as error:
-        return _unread(cause(error))
+        return Unreadable(cause(error))
     if answered and output.stdout_lines:
         return fact.process(output.stdout_lines)
-    return _unread(output.stderr or output.stdout)
-
-
-def _unread(reason: str) -> Snapshot:
-    if not reason.strip():
-        return SnapshotFacts.default()
-    unread = Unreadable(one_line(reason))
-    return Snapshot(unread, unread, unread)
+    return Unreadable(one_line(output.stderr or output.stdout) or "the host gave no answer")
 
 
 def cause(error: BaseException) -> str:

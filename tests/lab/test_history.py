@@ -5,6 +5,7 @@ The tests of this file tell one story, in order, upon hosts that are fresh at it
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.operations._command import controller
 from tests.lab.conftest import BOTH, deploy, pyinfra, succeed
+from tests.lab.script import script
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -106,3 +108,18 @@ def test_no_secret_is_in_it(fresh: dict[str, Host]):
         entries = host.succeed(f"journalctl --all -o verbose {OURS}")
         assert "definition web" in entries
         assert SECRET not in entries
+
+
+def test_the_console_script_shows_it_in_order(fresh: dict[str, Host]):
+    shown = script("history", "--inventory", "inventories/lab.py", *fresh, "--lines", "50", "--json")
+    found = json.loads(shown.stdout)
+    assert (shown.returncode, found["problems"]) == (0, {})
+    for name in fresh:
+        mine = [entry for entry in found["entries"] if entry["host"] == name]
+        assert verbs(mine)[: len(MADE)] == [f"{verb} changed" for verb in MADE]
+        assert {entry["package_version"] for entry in mine} == {__version__}
+    times = [entry["time"] for entry in found["entries"]]
+    assert times == sorted(times)
+    table = script("history", "--inventory", "inventories/lab.py", "lab2").stdout
+    assert f"{controller()} as admin" in table
+    assert "lab1" not in table

@@ -31,7 +31,7 @@ def schema(name):
     return json.loads(script("schema", name).stdout)
 
 
-@pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "status"])
+@pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "history", "status"])
 def test_the_schemas_in_the_repository_are_those_that_are_printed(name):
     assert (ROOT / f"docs/schema/{name}.json").read_text() == script("schema", name).stdout
 
