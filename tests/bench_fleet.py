@@ -114,7 +114,10 @@ hosts = [
 
 def converge(folder: Path, names: list[str]) -> None:
     """Have exactly these guests on both hosts."""
-    gone = [f"web-{number}" for number in range(5) if f"web-{number}" not in names]
+    gone = [
+        "web",
+        *(f"web-{number}" for number in range(5) if f"web-{number}" not in names),
+    ]
     guests = [{"name": name} for name in names] + [{"name": name, "state": "absent"} for name in gone]
     path = folder / "two.py"
     path.write_text(f"""

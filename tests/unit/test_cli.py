@@ -8,6 +8,7 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
+from pyinfra_nspawn.specs.inventory import guests_from
 from tests.unit.fleet import ROOT, WEB, Outcome, asked, command, done, fresh, inventory, running, wanted
 from tests.unit.test_fake_fleet import (
     ALL_TROUBLED,
@@ -243,3 +244,25 @@ def test_a_first_inventory_needs_hosts_and_proper_names(tmp_path):
     assert "give the hosts" in script("init", cwd=tmp_path).stderr
     wrong = script("init", "--host", "one", "--guest", "-web", cwd=tmp_path)
     assert (wrong.code, list(tmp_path.iterdir())) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("smallest", "1 host, 1 guest"),
+        ("thirty/fleet", "30 hosts, 50 guests"),
+        ("coreos", "2 hosts, 2 guests"),
+        ("adoption", "1 host, 1 guest"),
+        ("ci", "1 host, 1 guest"),
+    ],
+)
+def test_the_inventories_to_copy_are_accepted(name, counted):
+    assert script("check", f"inventories/{name}.py").stdout == f"{counted}: no errors\n"
+
+
+def test_the_fleet_of_thirty_shares_its_defaults():
+    shown = command("pyinfra", "inventories/thirty/fleet.py", "debug-inventory", "--json")
+    hosts = {host["name"]: host["data"] for host in json.loads(shown.stdout)}
+    till, db = guests_from(hosts["shop07.example.org"], "test")
+    assert (till.limits.memory_max, db.limits.memory_max, db.limits.tasks_max) == ("1G", "4G", 2048)
+    assert [guest.name for guest in guests_from(hosts["depot10.example.org"], "test")] == ["stock"]
