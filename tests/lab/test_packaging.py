@@ -20,6 +20,7 @@ from pyinfra_nspawn import __version__
 from tests.lab.conftest import BOTH, ROOT, Outcome
 
 PACKAGE = "pyinfra_nspawn"
+VERIFY = "tests/verify"
 HOST_FACTS = f"{PACKAGE}.facts.host.HostFacts"
 # Neither the test's own environment nor a Python path of the user's may lend a hand.
 CLEAN = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -64,10 +65,11 @@ def clone(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def packaged(tracked: list[str]) -> set[str]:
-    """All files of the package and its rooms, which are the top-level folders that are Python packages."""
+    """All files of the package, its rooms (the top-level folders that are Python packages) and the checks."""
     rooms = {name.split("/")[0] for name in tracked if name.count("/") == 1 and name.endswith("/__init__.py")}
-    files = {name for name in tracked if name.split("/")[0] in rooms and not (ROOT / name).is_symlink()}
-    assert {f"{PACKAGE}/__init__.py", f"{PACKAGE}/py.typed", "facts/base.py", "reports/__init__.py"} <= files
+    folders = tuple(f"{folder}/" for folder in (*rooms, VERIFY))
+    files = {name for name in tracked if name.startswith(folders) and not (ROOT / name).is_symlink()}
+    assert {f"{PACKAGE}/__init__.py", f"{PACKAGE}/py.typed", "facts/base.py", f"{VERIFY}/plugin.py"} <= files
     return files
 
 
@@ -131,18 +133,20 @@ def test_the_wheel_holds_every_file_of_the_rooms_and_no_other(dist: Path, packag
     with zipfile.ZipFile(wheel) as archive:
         assert not [item for item in archive.infolist() if stat.S_ISLNK(item.external_attr >> 16)]
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside == {f"{PACKAGE}/{name.removeprefix(f'{PACKAGE}/')}" for name in packaged}
+    assert inside == {
+        f"{PACKAGE}/{name.removeprefix(f'{PACKAGE}/').removeprefix('tests/')}" for name in packaged
+    }
     assert {f"{PACKAGE}/host/facts/host.sh", f"{PACKAGE}/plans/templates/50-ostree.conf.j2"} <= inside
 
 
-def test_the_sdist_holds_every_file_of_the_rooms_and_no_tests(dist: Path, packaged: set[str]):
+def test_the_sdist_holds_every_file_of_the_rooms_and_no_other_tests(dist: Path, packaged: set[str]):
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         assert not [item for item in archive.getmembers() if item.issym() or item.islnk()]
         inside = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in archive.getnames()}
     assert packaged <= inside
     assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
-    assert not [name for name in inside if name.split("/")[0] == "tests"]
+    assert not [name for name in inside - packaged if name.startswith("tests/") and name != VERIFY]
 
 
 def test_a_checkout_without_symlinks_builds_the_same(dist: Path, clone: Path, tmp_path: Path):
@@ -186,6 +190,28 @@ def test_an_installed_deploy_by_its_path(venv: Path, elsewhere: Path):
     outcome = command(venv / "bin" / "pyinfra", "-y", "--json", "mine.py", path, cwd=elsewhere)
     done_on_both(outcome)
     assert list(outcome.hosts("no_change")) == ["Guests | Each guest"]
+
+
+CHECKS = ("-m", "pytest", "--color=no", "--pyargs", f"{PACKAGE}.verify")
+OPTION = "--nspawn-inventory"
+
+
+def test_without_its_extra_the_verification_says_what_to_install(venv: Path, elsewhere: Path):
+    succeed(*pip(venv), "install", "pytest", cwd=elsewhere)
+    outcome = command(venv / "bin" / "python", *CHECKS, f"{OPTION}=mine.py", cwd=elsewhere)
+    assert outcome.code == 4
+    assert outcome.stderr.strip() == (
+        f"ERROR: {OPTION} needs testinfra. Run \"pip install 'pyinfra-nspawn[verify]'\"."
+    )
+
+
+@pytest.mark.usefixtures("lab_hosts")
+def test_an_installed_verification(venv: Path, dist: Path, elsewhere: Path):
+    (wheel,) = dist.glob("*.whl")
+    succeed(*pip(venv), "install", f"{wheel}[verify]", cwd=elsewhere)
+    outcome = succeed(venv / "bin" / "python", *CHECKS, "-v", f"{OPTION}=mine.py", cwd=elsewhere)
+    for place in ("lab1", "lab2", "lab1-web", "lab2-web"):
+        assert f"[{place}] PASSED" in outcome.stdout, outcome.stdout
 
 
 @pytest.mark.parametrize("name", ["guest.py", "host.py"])

@@ -1,4 +1,4 @@
-"""The checks of tests/verify, upon the lab's hosts: they pass after a deploy, and each sees its own fault."""
+"""The checks of a fleet, upon the lab's hosts: they pass after a deploy, and each sees its own fault."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from tests.lab import Host
 
-PYTEST = (sys.executable, "-m", "pytest", "tests/verify", "--color=no", "-p", "no:cacheprovider")
+CHECKS = ("--pyargs", "pyinfra_nspawn.verify")
+PYTEST = (sys.executable, "-m", "pytest", *CHECKS, "--color=no", "-p", "no:cacheprovider")
 UNIT = "systemd-nspawn@web.service"
 OWN = "/var/lib/pyinfra-nspawn/web"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
@@ -58,7 +59,7 @@ class Verdict:
 def verify(*options: str, inventory: object = "inventories/lab.py") -> Verdict:
     """Run the checks as a user would."""
     done = subprocess.run(
-        [*PYTEST, f"--inventory={inventory}", *options],
+        [*PYTEST, f"--nspawn-inventory={inventory}", *options],
         cwd=ROOT,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": "1000", INSTANCE_VARIABLE: str(INSTANCE)},
         stdin=subprocess.DEVNULL,
@@ -297,7 +298,7 @@ def test_without_an_inventory_it_says_how():
         check=False,
     )
     assert done.returncode == 0
-    assert "pytest tests/verify --inventory inventories/mine.py" in done.stdout
+    assert "pytest --pyargs pyinfra_nspawn.verify --nspawn-inventory inventories/mine.py" in done.stdout
     assert "failed" not in done.stdout
 
 

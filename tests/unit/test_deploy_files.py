@@ -19,7 +19,7 @@ FLEET = "@fake/one,@fake/two"
 def clone(tmp_path: Path) -> Path:
     for link in (ROOT / PACKAGE).iterdir():
         if link.is_symlink():
-            shutil.copytree(ROOT / link.name, tmp_path / link.name)
+            shutil.copytree(link, tmp_path / link.resolve().relative_to(ROOT))
     shutil.copytree(ROOT / PACKAGE, tmp_path / PACKAGE, symlinks=True)
     return tmp_path
 

@@ -16,6 +16,8 @@ PROJECT = ROOT / "pyproject.toml"
 PACKAGE = "pyinfra_nspawn"
 TOOLS = tomllib.loads(PROJECT.read_text())["tool"]
 ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != PACKAGE)
+# The folder of each part of the package, by its name there.
+PARTS = {**{room: room for room in ROOMS}, "verify": "tests/verify"}
 BIN = Path(sys.executable).parent
 
 
@@ -32,28 +34,29 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The rooms and the links to them, in a folder in which they may be broken."""
-    for name in (*ROOMS, PACKAGE):
+    for name in (*PARTS.values(), PACKAGE):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
     return tmp_path
 
 
 def test_every_room_is_linked_by_a_relative_path():
     linked = {path.name: os.readlink(path) for path in (ROOT / PACKAGE).iterdir() if path.is_symlink()}
-    assert linked == {room: f"../{room}" for room in ROOMS}
+    assert linked == {name: f"../{folder}" for name, folder in PARTS.items()}
 
 
 def test_every_room_is_built():
     built = TOOLS["setuptools"]
-    of_rooms = {name: folder for name, folder in built["package-dir"].items() if "/" not in folder}
-    assert of_rooms == {f"{PACKAGE}.{room}": room for room in ROOMS}
+    of_parts = {name: folder for name, folder in built["package-dir"].items() if name.count(".") == 1}
+    assert of_parts == {f"{PACKAGE}.{name}": folder for name, folder in PARTS.items()}
     assert {PACKAGE, *built["package-dir"]} <= set(built["packages"])
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_bare_import_of_a_room_is_refused(room: str):
+@pytest.mark.parametrize("name", PARTS)
+def test_a_bare_import_of_a_room_is_refused(name: str):
     words = (BIN / "ruff", "check", "--stdin-filename", "plans/new.py", "-")
-    outcome = run(*words, cwd=ROOT, stdin=f'"""Example."""\n\nfrom {room}.base import X\n\nX()\n')
-    assert f"Import {PACKAGE}.{room}." in outcome.stdout
+    bare = PARTS[name].replace("/", ".")
+    outcome = run(*words, cwd=ROOT, stdin=f'"""Example."""\n\nfrom {bare}.base import X\n\nX()\n')
+    assert f"Import {PACKAGE}.{name}." in outcome.stdout
 
 
 def test_imports_keep_the_contracts(copy: Path):
@@ -72,12 +75,16 @@ def test_imports_keep_the_contracts(copy: Path):
         ("operations", "deploys", "Imports run only downwards"),
         ("host", "specs", "Imports run only downwards"),
         ("connectors", "facts", "Connectors see only specs"),
+        ("connectors", "verify", "Connectors see only specs"),
         ("deploys", "connectors", "Connectors are pyinfra's to load"),
-        ("facts", "host", "Connectors are pyinfra's to load"),
+        ("facts", "host", "Host is data"),
+        ("deploys", "verify", "Imports run only downwards"),
+        ("verify", "deploys", "Imports run only downwards"),
+        ("verify", "facts", "Verification shares no look at a host"),
     ],
 )
 def test_an_import_that_breaks_a_contract_is_found(copy: Path, importer: str, imported: str, contract: str):
-    (copy / importer / "new.py").write_text(f"import {PACKAGE}.{imported}\n")
+    (copy / PARTS[importer] / "new.py").write_text(f"import {PACKAGE}.{imported}\n")
     outcome = lint_imports(copy)
     assert outcome.returncode != 0
     (broken,) = (line for line in outcome.stdout.splitlines() if line.endswith(" BROKEN"))

@@ -1,5 +1,5 @@
-"""Checks of a fleet as it is: `pytest tests/verify --inventory inventories/mine.py`.
+"""Checks of a fleet as it is: `pytest --pyargs pyinfra_nspawn.verify --nspawn-inventory inventories/mine.py`.
 
-They change nothing, and share no code with the deploys but the specs: hosts are reached with OpenSSH
-through testinfra, and looked at with the tools that an administrator would use.
+They change nothing, and share with the deploys only the specs and the list of settings that a guest's wall
+rests on: hosts are reached with OpenSSH through testinfra, and looked at with an administrator's tools.
 """

@@ -12,7 +12,7 @@ from pyinfra_nspawn.connectors.door import command_in_guest
 if TYPE_CHECKING:
     from testinfra.backend.base import CommandResult
 
-    from tests.verify.shell import Shell
+    from pyinfra_nspawn.verify.shell import Shell
 
 
 class NspawnBackend(BaseBackend):

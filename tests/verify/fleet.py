@@ -12,8 +12,8 @@ import pytest
 
 from pyinfra_nspawn.specs import Guests
 from pyinfra_nspawn.specs.base import InvalidSpecError
-from tests.verify.places import Guest, Host
-from tests.verify.shell import Shell
+from pyinfra_nspawn.verify.places import Guest, Host
+from pyinfra_nspawn.verify.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +36,10 @@ def read(inventory: str, sockets: Path) -> list[Host]:
     )
     if done.returncode != 0:
         raise pytest.UsageError(f"pyinfra cannot read the inventory {inventory}:\n{done.stderr.strip()}")
-    return [
-        _host(item["name"], item["data"], sockets / str(number))
-        for number, item in enumerate(json.loads(done.stdout))
-    ]
+    hosts = json.loads(done.stdout)
+    if not hosts:  # so too where there is no such file
+        raise pytest.UsageError(f"the inventory {inventory} has no hosts:\n{done.stderr.strip()}")
+    return [_host(item["name"], item["data"], sockets / str(number)) for number, item in enumerate(hosts)]
 
 
 def _host(name: str, data: dict[str, Any], socket: Path) -> Host:

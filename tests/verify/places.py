@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyinfra_nspawn.specs.layout import Layout
-from tests.verify.backend import guest_host
-from tests.verify.mounts import Mount, parse
+from pyinfra_nspawn.verify.backend import guest_host
+from pyinfra_nspawn.verify.mounts import Mount, parse
 
 if TYPE_CHECKING:
     from testinfra.backend.base import CommandResult
     from testinfra.host import Host as TestinfraHost
 
     from pyinfra_nspawn import specs
-    from tests.verify.shell import Shell
+    from pyinfra_nspawn.verify.shell import Shell
 
 PROPERTIES = (
     *("FragmentPath", "DropInPaths", "UnitFileState", "NeedDaemonReload", "ActiveState", "MainPID"),

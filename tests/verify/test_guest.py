@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyinfra_nspawn.specs.base import MANAGED
-from tests.verify.places import deployments
-from tests.verify.quantities import mebibytes_of_host, microseconds, size
+from pyinfra_nspawn.verify.places import deployments
+from pyinfra_nspawn.verify.quantities import mebibytes_of_host, microseconds, size
 
 if TYPE_CHECKING:
-    from tests.verify.places import Guest
+    from pyinfra_nspawn.verify.places import Guest
 
 DROPINS = ("50-ostree.conf", "60-limits.conf")
 
@@ -24,13 +24,13 @@ def files(guest: Guest) -> list[str]:
 # What it boots.
 
 
-def test_no_user_of_the_host_can_reach_into_the_guest(guest: Guest):
+def test_no_user_of_the_host_can_reach_into_the_guest(guest: Guest) -> None:
     shared = (guest.layout.stateroot,) if guest.spec.sysroot == "shared" else ()
     for path in (guest.layout.directory, *shared):
         guest.expect(f"mode and owner of {path}", "0700 root:root", guest.host.mode(path))
 
 
-def test_current_points_at_one_of_the_guests_deployments(guest: Guest):
+def test_current_points_at_one_of_the_guests_deployments(guest: Guest) -> None:
     own = rf"{re.escape(guest.layout.deployments)}/[0-9a-f]{{64}}\.[0-9]+"
     if not re.fullmatch(own, guest.current):
         wanted = f"a deployment in {guest.layout.deployments}"
@@ -39,7 +39,7 @@ def test_current_points_at_one_of_the_guests_deployments(guest: Guest):
     guest.expect(f"what {guest.layout.current} points at", "directory", kind)
 
 
-def test_ostree_knows_the_current_deployment(guest: Guest):
+def test_ostree_knows_the_current_deployment(guest: Guest) -> None:
     sysroot = () if guest.spec.sysroot == "shared" else (f"--sysroot={guest.layout.directory}",)
     known = deployments(guest.host.output("ostree", "admin", *sysroot, "status"))
     wanted = f"{guest.spec.name} {guest.current.rpartition('/')[2]}"
@@ -49,7 +49,7 @@ def test_ostree_knows_the_current_deployment(guest: Guest):
         )
 
 
-def test_the_current_commit_is_in_the_guests_repository(guest: Guest):
+def test_the_current_commit_is_in_the_guests_repository(guest: Guest) -> None:
     """A commit that is only partly there says so in state/COMMIT.commitpartial."""
     commit = guest.current.rpartition("/")[2].partition(".")[0]
     repository = guest.repository
@@ -66,7 +66,7 @@ def large_objects(guest: Guest, repository: str) -> dict[str, tuple[str, str]]:
     return {path.rpartition("/objects/")[2]: (device, inode) for path, device, inode in lines}
 
 
-def test_the_guest_shares_its_objects_with_the_host(guest: Guest):
+def test_the_guest_shares_its_objects_with_the_host(guest: Guest) -> None:
     """One shared object proves the hard links: those that the host fetched anew later are others."""
     if guest.spec.sysroot == "shared":
         pytest.skip(f"{guest} is deployed from the host's own repository")
@@ -85,17 +85,17 @@ def test_the_guest_shares_its_objects_with_the_host(guest: Guest):
 # How it is defined.
 
 
-def test_the_guests_files_are_ours(guest: Guest):
+def test_the_guests_files_are_ours(guest: Guest) -> None:
     for path in files(guest):
         guest.expect(f"the first line of {path}", MANAGED, guest.host.answer("head", "-n", "1", path))
 
 
-def test_the_guests_files_are_roots(guest: Guest):
+def test_the_guests_files_are_roots(guest: Guest) -> None:
     for path in files(guest):
         guest.expect(f"mode and owner of {path}", "0644 root:root", guest.host.mode(path))
 
 
-def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest):
+def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest) -> None:
     """Those that systemd has loaded, and those that it would load next time."""
     places = ("/etc/systemd/system", "/run/systemd/system")
     units = (guest.layout.unit, "systemd-nspawn@.service")
@@ -109,18 +109,18 @@ def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest):
     guest.expect("drop-ins of somebody else", [], foreign)
 
 
-def test_systemd_has_loaded_the_guests_files(guest: Guest):
+def test_systemd_has_loaded_the_guests_files(guest: Guest) -> None:
     missing = sorted(set(files(guest)) - set(guest.unit["DropInPaths"].split()))
     guest.expect("drop-ins that systemd has not loaded", [], missing)
     guest.expect(f"NeedDaemonReload of {guest.layout.unit}", "no", guest.unit["NeedDaemonReload"])
 
 
-def test_the_unit_is_an_instance_of_systemds_template(guest: Guest):
+def test_the_unit_is_an_instance_of_systemds_template(guest: Guest) -> None:
     template = guest.unit["FragmentPath"].rpartition("/")[2]
     guest.expect(f"the file of {guest.layout.unit}", "systemd-nspawn@.service", template)
 
 
-def test_only_root_reads_the_guests_credentials(guest: Guest):
+def test_only_root_reads_the_guests_credentials(guest: Guest) -> None:
     directory = guest.layout.credentials
     guest.expect(f"mode and owner of {directory}", "0700 root:root", guest.host.mode(directory))
     listed = guest.host.output(
@@ -131,7 +131,7 @@ def test_only_root_reads_the_guests_credentials(guest: Guest):
         guest.expect(f"mode and owner of {path}", "600 root:root", f"{mode} {owner}")
 
 
-def test_the_guests_credentials_are_on_the_host(guest: Guest):
+def test_the_guests_credentials_are_on_the_host(guest: Guest) -> None:
     wanted = set(guest.spec.credentials)
     if guest.spec.authorized_keys or guest.spec.files:
         wanted.add("tmpfiles.extra")  # it writes them
@@ -142,21 +142,21 @@ def test_the_guests_credentials_are_on_the_host(guest: Guest):
 # What systemd does with it.
 
 
-def test_the_guest_starts_with_the_host_as_wanted(guest: Guest):
+def test_the_guest_starts_with_the_host_as_wanted(guest: Guest) -> None:
     wanted = "enabled" if guest.spec.autostart else "disabled"
     guest.expect(guest.layout.unit, wanted, guest.unit["UnitFileState"])
 
 
-def test_the_guest_runs_as_wanted(guest: Guest):
+def test_the_guest_runs_as_wanted(guest: Guest) -> None:
     wanted = "active" if guest.spec.state == "running" else "inactive"
     guest.expect(guest.layout.unit, wanted, guest.unit["ActiveState"])
 
 
-def test_the_guest_is_restarted_as_wanted(guest: Guest):
+def test_the_guest_is_restarted_as_wanted(guest: Guest) -> None:
     guest.expect(f"Restart of {guest.layout.unit}", guest.spec.restart, guest.unit["Restart"])
 
 
-def test_the_guests_memory_is_limited(guest: Guest):
+def test_the_guests_memory_is_limited(guest: Guest) -> None:
     wanted = guest.spec.limits.memory_max
     if wanted is None:
         pytest.skip("no limit of memory is wanted")
@@ -173,7 +173,7 @@ def test_the_guests_memory_is_limited(guest: Guest):
         guest.expect("MemoryMax", str(size(wanted)), found)
 
 
-def test_the_guests_cpu_time_is_limited(guest: Guest):
+def test_the_guests_cpu_time_is_limited(guest: Guest) -> None:
     wanted = guest.spec.limits.cpu_quota
     if wanted is None:
         pytest.skip("no limit of CPU time is wanted")
@@ -183,7 +183,7 @@ def test_the_guests_cpu_time_is_limited(guest: Guest):
     )
 
 
-def test_the_guests_tasks_are_limited(guest: Guest):
+def test_the_guests_tasks_are_limited(guest: Guest) -> None:
     wanted = guest.spec.limits.tasks_max
     if wanted is None:
         pytest.skip("no limit of tasks is wanted but the template's")

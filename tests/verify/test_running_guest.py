@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.verify.places import Guest
+    from pyinfra_nspawn.verify.places import Guest
 
 DEFINITION = "PYINFRA_NSPAWN_DEFINITION="
 
 
-def test_the_guest_says_that_it_is_running(running: Guest):
+def test_the_guest_says_that_it_is_running(running: Guest) -> None:
     found = running.host.answer("systemctl", "-M", running.spec.name, "is-system-running")
     if found == "degraded":
         failed = running.inside("systemctl", "list-units", "--failed", "--plain", "--no-legend")
@@ -23,7 +23,7 @@ def test_the_guest_says_that_it_is_running(running: Guest):
 # What it was started from.
 
 
-def test_the_guest_runs_its_present_definition(running: Guest):
+def test_the_guest_runs_its_present_definition(running: Guest) -> None:
     """The running nspawn tells what it was started with; the file is what a restart would give."""
     path = f"{running.layout.dropins}/50-ostree.conf"
     marked = f"Environment={DEFINITION}"
@@ -34,7 +34,7 @@ def test_the_guest_runs_its_present_definition(running: Guest):
     running.expect(f"the definition that it runs, by {path},", written, started)
 
 
-def test_the_guest_runs_its_current_deployment(running: Guest):
+def test_the_guest_runs_its_current_deployment(running: Guest) -> None:
     """Its / may be an overlay above it; its /etc is the deployment's own."""
     found = running.mounts["/etc"].root
     if not found.endswith(running.etc):
@@ -44,7 +44,7 @@ def test_the_guest_runs_its_current_deployment(running: Guest):
 # What keeps it from the host.
 
 
-def test_guest_root_is_no_root_on_the_host(running: Guest):
+def test_guest_root_is_no_root_on_the_host(running: Guest) -> None:
     """uid_map(5): the first id inside, the id on the host that it is, how many."""
     if running.spec.isolation != "private-users":
         pytest.skip(f"with isolation {running.spec.isolation} it is")
@@ -54,7 +54,7 @@ def test_guest_root_is_no_root_on_the_host(running: Guest):
             running.fail(f"expected its user {inside} to be above 65535 on the host, found {outside}")
 
 
-def test_the_guest_cannot_write_to_its_deployment(running: Guest):
+def test_the_guest_cannot_write_to_its_deployment(running: Guest) -> None:
     mount = running.mounts["/"]
     if running.spec.isolation == "overlay":
         if mount.root != "/":
@@ -63,7 +63,7 @@ def test_the_guest_cannot_write_to_its_deployment(running: Guest):
         running.fail(f"expected its / to be mounted read-only, found {mount}")
 
 
-def test_a_guest_without_isolation_sees_where_it_was_deployed(running: Guest):
+def test_a_guest_without_isolation_sees_where_it_was_deployed(running: Guest) -> None:
     """ostree marks with `*` what it was booted from: there is a /sysroot, a /boot, an empty ostree-booted."""
     if running.spec.isolation != "none":
         pytest.skip(f"with isolation {running.spec.isolation} it does not")
@@ -77,7 +77,7 @@ def test_a_guest_without_isolation_sees_where_it_was_deployed(running: Guest):
 
 
 @pytest.mark.parametrize("where", ["/etc", "/var"])
-def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str):
+def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str) -> None:
     """Its deployment's own /etc and its stateroot's own /var, writable."""
     wanted = {"/etc": running.etc, "/var": f"{running.stateroot}/var"}
     mount = running.mounts.get(where)
@@ -85,7 +85,7 @@ def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str):
         running.fail(f"expected {where} to be …{wanted[where]}, writable, found {mount or 'no mount'}")
 
 
-def test_the_guest_has_a_network_of_its_own(running: Guest):
+def test_the_guest_has_a_network_of_its_own(running: Guest) -> None:
     shown = running.host.output("cat", f"/proc/{running.leader}/net/dev")
     interfaces = {line.partition(":")[0].strip() for line in shown.splitlines() if ":" in line}
     if "host0" not in interfaces:
@@ -95,12 +95,12 @@ def test_the_guest_has_a_network_of_its_own(running: Guest):
 # What it was given.
 
 
-def test_the_guest_has_its_hostname(running: Guest):
+def test_the_guest_has_its_hostname(running: Guest) -> None:
     wanted = running.spec.hostname or running.spec.name
     running.expect("its hostname", wanted, running.inside("cat", "/proc/sys/kernel/hostname").strip())
 
 
-def test_the_guest_has_its_machine_id(running: Guest):
+def test_the_guest_has_its_machine_id(running: Guest) -> None:
     found = running.inside("cat", "/etc/machine-id").strip()
     if running.spec.machine_id:
         running.expect("its machine id", running.spec.machine_id, found)
@@ -108,7 +108,7 @@ def test_the_guest_has_its_machine_id(running: Guest):
         running.fail(f"expected a machine id of its own, found {found or 'none'}")
 
 
-def test_the_guest_lets_its_keys_in(running: Guest):
+def test_the_guest_lets_its_keys_in(running: Guest) -> None:
     if not running.spec.authorized_keys:
         pytest.skip("no authorized keys are wanted")
     path = "/root/.ssh/authorized_keys"
@@ -118,7 +118,7 @@ def test_the_guest_lets_its_keys_in(running: Guest):
     running.expect(f"keys missing from {path}", [], missing)
 
 
-def test_the_guests_masked_units_are_masked(running: Guest):
+def test_the_guests_masked_units_are_masked(running: Guest) -> None:
     if not running.spec.mask_units:
         pytest.skip("no masked units are wanted")
     for unit in running.spec.mask_units:
@@ -126,7 +126,7 @@ def test_the_guests_masked_units_are_masked(running: Guest):
         running.expect(unit, "masked", shown)
 
 
-def test_the_guest_has_its_files(running: Guest):
+def test_the_guest_has_its_files(running: Guest) -> None:
     """Their content is a secret here."""
     if not running.spec.files:
         pytest.skip("no files are wanted")
@@ -135,7 +135,7 @@ def test_the_guest_has_its_files(running: Guest):
         running.expect(f"mode and owner of {path}", f"{file.mode} {file.user}:{file.group}", found)
 
 
-def test_the_guest_has_its_environment(running: Guest):
+def test_the_guest_has_its_environment(running: Guest) -> None:
     if not running.spec.environment:
         pytest.skip("no environment is wanted")
     wanted = {f"{name}={value}": name for name, value in running.spec.environment.items()}
@@ -143,7 +143,7 @@ def test_the_guest_has_its_environment(running: Guest):
     running.expect("variables that its PID 1 has not or otherwise", [], missing)
 
 
-def test_the_guest_sees_its_binds(running: Guest):
+def test_the_guest_sees_its_binds(running: Guest) -> None:
     if not running.spec.binds:
         pytest.skip("no binds are wanted")
     for bind in running.spec.binds:
