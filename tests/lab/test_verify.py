@@ -100,6 +100,19 @@ class Fault:
     mend: str
 
 
+WALL = "test_no_drop_in_of_all_guests_or_services_touches_the_guests_wall"
+LAYER = (
+    "mkdir -p /run/layer/upper /run/layer/work; mount -t overlay overlay /usr/lib/systemd/system "
+    "-o lowerdir=/usr/lib/systemd/system,upperdir=/run/layer/upper,workdir=/run/layer/work; "
+)
+
+
+def shared_dropin(directory: str, setting: str, name: str = "zz.conf") -> tuple[str, str]:
+    """Return how a drop-in of all guests or services is made, and how it is taken away."""
+    write = f"mkdir -p {directory}; printf '[Service]\\n{setting}\\n' >{directory}/{name}"
+    return f"{write}; systemctl daemon-reload", f"rm -r {directory}; systemctl daemon-reload"
+
+
 FAULTS = [
     Fault(
         "test_machines_target_is_enabled[lab1]",
@@ -136,6 +149,28 @@ FAULTS = [
         f"to be none, found {DROPINS}/10-service.conf",
         f"printf '[Service]\\nNice=5\\n' >{DROPINS}/10-service.conf; systemctl daemon-reload",
         f"rm {DROPINS}/10-service.conf; systemctl daemon-reload",
+    ),
+    Fault(
+        f"{WALL}[lab1-web]",
+        "to be none, found /etc/systemd/system/systemd-nspawn@.service.d/zz.conf with DeviceAllow",
+        *shared_dropin("/etc/systemd/system/systemd-nspawn@.service.d", "DeviceAllow=block-* rwm"),
+    ),
+    Fault(
+        f"{WALL}[lab1-web]",
+        "to be none, found /run/systemd/system/systemd-nspawn@.service.d/zz.conf with Environment",
+        *shared_dropin("/run/systemd/system/systemd-nspawn@.service.d", "Environment=SYSTEMD_NSPAWN_LOCK=0"),
+    ),
+    Fault(
+        f"{WALL}[lab1-web]",
+        "to be none, found /run/systemd/system/service.d/zz.conf with NoNewPrivileges",
+        *shared_dropin("/run/systemd/system/service.d", "NoNewPrivileges=no"),
+    ),
+    Fault(
+        f"{WALL}[lab1-web]",
+        "to be none, found /usr/lib/systemd/system/systemd-nspawn@.service.d/zz.conf with ExecStartPre",
+        LAYER
+        + shared_dropin("/usr/lib/systemd/system/systemd-nspawn@.service.d", "ExecStartPre=/bin/true")[0],
+        "umount /usr/lib/systemd/system; rm -r /run/layer; systemctl daemon-reload",
     ),
     Fault(
         "test_the_guest_starts_with_the_host_as_wanted[lab1-web]",
@@ -241,6 +276,24 @@ def test_a_fault_is_told_by_its_check_and_no_other(deployed: dict[str, Host], fa
     sentence = verdict.failed[fault.check]
     assert sentence.startswith("host lab1"), sentence
     assert fault.says in sentence
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [("Nice=5", "nice.conf"), ("DeviceAllow=block-* rwm", "50-ostree.conf")],
+    ids=["harmless", "ours has its name"],
+)
+def test_a_drop_in_of_the_template_that_changes_no_wall_is_accepted(
+    deployed: dict[str, Host], setting: str, name: str
+):
+    host = deployed["lab1"]
+    make, mend = shared_dropin("/etc/systemd/system/systemd-nspawn@.service.d", setting, name)
+    host.succeed(make)
+    try:
+        verdict = verify("-k", "lab1")
+    finally:
+        host.succeed(mend)
+    assert verdict.code == 0, verdict.output
 
 
 def inventory_with(guest: str, directory: Path) -> str:

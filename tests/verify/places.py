@@ -23,6 +23,12 @@ PROPERTIES = (
     *("FragmentPath", "DropInPaths", "UnitFileState", "NeedDaemonReload", "ActiveState", "MainPID"),
     *("Restart", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"),
 )
+# Where systemd looks for units, the most important first: those that an administrator or a package fills.
+UNIT_PATH = (
+    *("/etc/systemd/system.control", "/run/systemd/system.control"),
+    *("/etc/systemd/system", "/run/systemd/system"),
+    *("/usr/local/lib/systemd/system", "/usr/lib/systemd/system"),
+)
 
 
 class Place:
@@ -73,6 +79,14 @@ class Host(Place):
             self.fail(f"expected success of `{shlex.join(words)}`, found exit code {done.rc}: {said}")
         return done.stdout
 
+    def content(self, path: str) -> str:
+        """Return what is in a file, which must be readable; bytes that are no text are replaced."""
+        __tracebackhide__ = True
+        done = self.run("cat", "--", path)
+        if done.rc != 0:
+            self.fail(f"expected to read {path}, found: {done.stderr.strip()}")
+        return done.stdout_bytes.decode(errors="replace")
+
     def answer(self, *words: str) -> str:
         """Return the first line that a command printed, whether or not it succeeded."""
         done = self.run(*words)
@@ -119,6 +133,18 @@ class Guest(Place):
     def unit(self) -> dict[str, str]:
         """The properties of its unit."""
         return self.host.properties(PROPERTIES, self.layout.unit)
+
+    @functools.cached_property
+    def dropins(self) -> list[str]:
+        """The drop-ins that systemd has loaded for its unit, and those that it would load next time."""
+        unit, template, every = self.layout.unit, "systemd-nspawn@.service", "service"
+        own = [f"{place}/{name}.d" for place in UNIT_PATH for name in (unit, template)]
+        shared = [f"{place}/{every}.d" for place in UNIT_PATH]
+        lists = 'for d; do for f in "$d"/*.conf; do [ ! -e "$f" ] || printf "%s\\n" "$f"; done; done'
+        lying = self.host.output("sh", "-c", lists, "sh", *own, *shared).splitlines()
+        # Of several of one name systemd loads the first, in the order of systemd.unit(5).
+        first = {path.rpartition("/")[2]: path for path in reversed(lying)}
+        return sorted({*self.unit["DropInPaths"].split(), *first.values()})
 
     @functools.cached_property
     def current(self) -> str:

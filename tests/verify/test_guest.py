@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyinfra_nspawn.plans.dropins import vital_keys
 from pyinfra_nspawn.specs.base import MANAGED
 from pyinfra_nspawn.verify.places import deployments
 from pyinfra_nspawn.verify.quantities import mebibytes_of_host, microseconds, size
@@ -96,17 +97,16 @@ def test_the_guests_files_are_roots(guest: Guest) -> None:
 
 
 def test_nobody_else_has_a_drop_in_for_the_guest(guest: Guest) -> None:
-    """Those that systemd has loaded, and those that it would load next time."""
-    places = ("/etc/systemd/system", "/run/systemd/system")
-    units = (guest.layout.unit, "systemd-nspawn@.service")
-    directories = [
-        f"{place}{kind}/{unit}.d" for place in places for kind in ("", ".control") for unit in units
-    ]
-    lists = 'for directory; do ls -d -- "$directory"/*.conf 2>/dev/null; done; true'
-    lying = guest.host.output("sh", "-c", lists, "sh", *directories).split()
-    loaded = [path for path in guest.unit["DropInPaths"].split() if "/systemd-nspawn@" in path]
-    foreign = sorted({*loaded, *lying} - set(files(guest)))
-    guest.expect("drop-ins of somebody else", [], foreign)
+    own = {path for path in guest.dropins if f"/{guest.layout.unit}.d/" in path}
+    guest.expect("drop-ins of somebody else", [], sorted(own - set(files(guest))))
+
+
+def test_no_drop_in_of_all_guests_or_services_touches_the_guests_wall(guest: Guest) -> None:
+    """One that sets something else, like Nice=, is the administrator's to have."""
+    shared = [path for path in guest.dropins if f"/{guest.layout.unit}.d/" not in path]
+    vital = {path: vital_keys(guest.host.content(path)) for path in shared}
+    found = [f"{path} with {', '.join(keys)}" for path, keys in vital.items() if keys]
+    guest.expect("drop-ins that set what its wall or start rests on", [], found)
 
 
 def test_systemd_has_loaded_the_guests_files(guest: Guest) -> None:
