@@ -31,6 +31,7 @@ cd /boot
 find . -type f | sort | xargs sha256sum
 find . -printf '%p %m %s %T@ %l\n' | sort
 """
+FLEET = "pyinfra_nspawn.deploys.fleet.converge"
 GUESTS, HOST = "Guests | Each guest", "Host | Fit for guests"
 STEPS = ("make the OSTree sysroot", "pull commit", "deploy commit", "point ", "guest web: write", "enable ")
 
@@ -242,6 +243,28 @@ def test_stopped_is_stopped_and_stays_stopped(fresh: dict[str, Host]):
         assert host.run("systemctl is-active systemd-nspawn@db").stdout == "inactive\n"
         assert host.run("systemctl is-enabled systemd-nspawn@db").stdout == "disabled\n"
         assert running(host)
+
+
+def test_host_and_guests_in_one_deploy(fresh: dict[str, Host]):
+    def converge() -> Outcome:
+        outcome = pyinfra("-y", "--json", FLEET, guests=[*web(), {"name": "whole"}])
+        assert outcome.code == 0, outcome.stderr
+        return outcome
+
+    for host in fresh.values():
+        host.succeed("systemctl disable machines.target")
+    made = converge().json["results"]["operations"]
+    assert [item["name"] for item in made] == [f"Fleet | {HOST}", f"Fleet | {GUESTS}"]
+    assert [sorted(item["success"]) for item in made] == [BOTH, BOTH]
+    for host in fresh.values():
+        assert running(host, "whole")
+        assert host.succeed("systemctl is-enabled machines.target") == "enabled\n"
+    asked = {name: remote_commands(host) for name, host in fresh.items()}
+    again = converge().json["results"]["operations"]
+    assert [(item["success"], sorted(item["no_change"])) for item in again] == [([], BOTH), ([], BOTH)]
+    assert {name: remote_commands(host) - asked[name] for name, host in fresh.items()} == dict.fromkeys(
+        BOTH, 2
+    )
 
 
 @pytest.mark.parametrize("count", [1, 5])

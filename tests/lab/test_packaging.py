@@ -214,7 +214,7 @@ def test_an_installed_verification(venv: Path, dist: Path, elsewhere: Path):
         assert f"[{place}] PASSED" in outcome.stdout, outcome.stdout
 
 
-@pytest.mark.parametrize("name", ["guest.py", "host.py"])
+@pytest.mark.parametrize("name", ["fleet.py", "guest.py", "host.py"])
 def test_a_deploy_file_of_a_clone_beside_the_wheel_is_refused(venv: Path, clone: Path, name: str):
     outcome = command(venv / "bin" / "pyinfra", "--dry", "@local", f"deploys/{name}", cwd=clone)
     assert outcome.code == 1

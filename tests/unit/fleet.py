@@ -386,14 +386,20 @@ class Outcome:
 
 
 def run(
-    folder: Path, fleet: Mapping[str, dict[str, Any]], *options: str, others: str = "", stdin: str = ""
+    folder: Path,
+    fleet: Mapping[str, dict[str, Any]],
+    *options: str,
+    deploys: tuple[str, ...] = DEPLOYS,
+    others: str = "",
+    stdin: str = "",
 ) -> Outcome:
-    """Run both deploys upon a fleet, as an administrator does without a terminal.
+    """Run deploys upon a fleet, as an administrator does without a terminal.
 
+    + deploys: what is run, by path or by name
     + others: more hosts, as text of the inventory
     + stdin: what is typed
     """
-    return command("pyinfra", *options, inventory(folder, fleet, others), *DEPLOYS, stdin=stdin)
+    return command("pyinfra", *options, inventory(folder, fleet, others), *deploys, stdin=stdin)
 
 
 def inventory(folder: Path, fleet: Mapping[str, dict[str, Any]], others: str = "") -> Path:

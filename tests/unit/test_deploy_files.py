@@ -38,7 +38,7 @@ def run(file: str | Path, *, cwd: Path, installed: Path) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("name", ["guest.py", "host.py"])
+@pytest.mark.parametrize("name", ["fleet.py", "guest.py", "host.py"])
 def test_a_deploy_file_that_would_run_other_code_is_refused(clone: Path, name: str):
     outcome = run(f"deploys/{name}", cwd=clone, installed=ROOT)
     assert outcome.returncode == 1

@@ -384,6 +384,23 @@ def test_where_all_hosts_fail_the_summary_is_shown(tmp_path, trouble, row):
     assert outcome.summary()[row]["result"] == why
 
 
+@pytest.mark.parametrize("deploy", ["deploys/fleet.py", "pyinfra_nspawn.deploys.fleet.converge"])
+def test_host_and_guests_in_one_deploy(tmp_path, deploy):
+    """It says and does what both deploys do, one after the other; their names are below its own."""
+    fleet = {name: FLEET[name] for name in ("abc", "done1", "empty", "dying", "file", "bare")}
+    one = run(tmp_path, fleet, "-y", "--json", "-vv", deploys=(deploy,))
+    both = run(tmp_path, fleet, "-y", "--json", "-vv")
+    assert one.code == both.code == 1
+    assert "Traceback" not in one.output
+    for kind in ("success", "error", "no_change"):
+        expected = both.ended(kind)
+        assert one.ended(kind) == {f"Fleet | {name}": hosts for name, hosts in expected.items()}
+    assert one.summary() == both.summary()
+    assert sorted(one.calls) == sorted(both.calls)
+    for name in fleet:
+        assert spoken(one.said(name)) == spoken(both.said(name))
+
+
 def test_a_retry_does_not_turn_a_refused_host_green(tmp_path):
     fleet = {"one": REFUSED["file"][0], "other": FEW["done"]}
     outcome = run(tmp_path, fleet, "-y", "--retry", "1", "--retry-delay", "0")
