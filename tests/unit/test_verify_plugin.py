@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyinfra_nspawn.verify import fleet
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,6 +17,8 @@ PLUGIN = "pyinfra_nspawn.verify.plugin"
 HEAVY = {"gevent", "paramiko", "pydantic", "pyinfra", "testinfra"}
 OTHER = """
 import pytest
+
+from pyinfra_nspawn.verify import fleet
 
 @pytest.fixture
 def host():
@@ -85,3 +89,9 @@ def test_an_inventory_of_which_nothing_can_be_checked_is_refused(tmp_path: Path,
     assert done.returncode == 4
     assert why in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_guests_that_are_checked_have_the_defaults_of_their_inventory(tmp_path: Path):
+    hosts = {host.name: host for host in fleet.read("inventories/thirty/fleet.py", tmp_path)}
+    specs = {guest.spec.name: guest.spec for guest in hosts["shop07.example.org"].guests}
+    assert {name: spec.limits.memory_max for name, spec in specs.items()} == {"till": "1G", "db": "4G"}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyinfra_nspawn.specs import Guests
 from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import guests_from
 from pyinfra_nspawn.verify.places import Guest, Host
 from pyinfra_nspawn.verify.shell import Shell
 
@@ -44,7 +44,7 @@ def read(inventory: str, sockets: Path) -> list[Host]:
 
 def _host(name: str, data: dict[str, Any], socket: Path) -> Host:
     try:
-        wanted = Guests.of({"guests": data.get("guests") or ()}, f"inventory of {name}").guests
+        wanted = guests_from(data, f"inventory of {name}")
     except InvalidSpecError as error:
         raise pytest.UsageError(str(error)) from None
     host = Host(name, Shell(name, data, socket) if _is_ssh(name) else None)
