@@ -186,7 +186,7 @@ def test_a_sudo_password_opens_the_way_and_is_shown_nowhere(tmp_path: Path, logi
 @pytest.mark.usefixtures("keyed")
 def test_the_checks_of_a_fleet_take_a_sudo_password(tmp_path: Path):
     hosts, _ = inventories(tmp_path, _sudo_password=PASSWORD, guests=[{"name": "web"}])
-    command = [*PYTEST, "--inventory", hosts, "-q", "-k", "running_guest or booted"]
+    command = [*PYTEST, "--nspawn-inventory", hosts, "-q", "-k", "running_guest or booted"]
     with command_lines() as seen:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
