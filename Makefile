@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # What a mode of the program does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo test test-fast shells check lab lab-down bench bench-fleet dist clean
+.PHONY: demo docs test test-fast shells check lab lab-down bench bench-fleet dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
@@ -36,7 +36,13 @@ check: $(VENV)/ready
 	$(VENV)/bin/mypy --exclude '/(test_.*|conftest)\.py' tests/lab tests/demo.py tests/bench.py tests/bench_client.py tests/bench_fleet.py inventories
 	@# The program is checked as it is sent, whole.
 	$(PYTHON) -c 'from pyinfra_nspawn.facts.program import text; print(text(), "main facts host", sep="\n")' | $(SHELLCHECK)
+	@$(MAKE) --no-print-directory docs
 	for script in tests/by_hand.sh tests/lab/hostile.sh; do $(SHELLCHECK) <$$script || exit; done
+
+# Warnings are errors. What is generated from the package must be what is committed.
+docs: $(VENV)/ready
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
+	git diff --exit-code --stat -- docs/pictures docs/schema
 
 lab:
 	@python3 -m tests.lab up

@@ -155,7 +155,7 @@ answer() {
         # Ended by a signal: what it printed last is not why.
         [ "$1" -lt 128 ] || _problem=
         : "${_problem:=step $verb was cut off (exit code $1)}"
-        trouble "$_problem" "$(hint)"
+        trouble "$_problem" "$(hint "$_problem")"
     fi
     _guests=
     for _scope in $scope; do
@@ -173,12 +173,16 @@ answer() {
     [ "$1" = 0 ] || exit 1
 }
 
-# A command that fails on a full disk does not say what to do about it.
+# hint PROBLEM: what to do about it. A command that fails on a full disk does not say so itself, and what it had begun to
+# write may be gone again.
 hint() {
     _used=$(df -P "$state" 2>/dev/null | sed -n '$s/.* \([0-9]*\)% .*/\1/p')
     if [ "${_used:-0}" -ge 95 ]; then
         echo "The file system of $state is full ($_used% used): free some of it, then run again."
-    else
-        echo "Fix this on the host, then run again."
+        return
     fi
+    case $1 in
+    *"No space left on device"*) echo "A file system is full ($state: $_used% used): free some of it, then run again." ;;
+    *) echo "Fix this on the host, then run again." ;;
+    esac
 }

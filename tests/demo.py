@@ -34,6 +34,8 @@ def main() -> int:
         show(host, "du -sh /ostree/repo /var/lib/pyinfra-nspawn/web")
         show(host, "ostree admin --sysroot=/var/lib/pyinfra-nspawn/web status")
         show_guest(host, "web")
+    print("\n[controller]# pyinfra-nspawn status inventories/lab.py", flush=True)
+    subprocess.run([PYINFRA.with_name("pyinfra-nspawn"), "status", RUN[0]], cwd=ROOT, check=True)
     say(f"the hosts stay up: ssh -F {SSH_CONFIG} lab1; `make lab-down` ends them")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 
@@ -30,6 +31,13 @@ def script(*words, **more) -> Outcome:
 
 def schema(name):
     return json.loads(script("schema", name).stdout)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_pictures_of_status_are_those_that_are_generated(width, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    generate = importlib.import_module("generate")
+    assert (ROOT / f"docs/pictures/status-{width}.svg").read_text() == generate.screenshot(width)
 
 
 @pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "history", "status"])

@@ -1,0 +1,98 @@
+"""Write what the documentation takes from the package: tables of fields and kinds, schemas, and pictures.
+
+`python docs/generate.py` writes all of it, byte for byte the same every time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+
+from pyinfra_nspawn.plans import finding
+from pyinfra_nspawn.reports.status import Status
+from pyinfra_nspawn.specs import Guest, HostSettings
+
+if TYPE_CHECKING:
+    from pyinfra_nspawn.specs.base import Spec
+
+HERE = Path(__file__).parent
+GENERATED = HERE / "generated"
+WIDTHS = (80, 140)
+
+
+def main() -> None:
+    """Write all of it."""
+    GENERATED.mkdir(exist_ok=True)
+    (GENERATED / "guest.md").write_text(fields(Guest))
+    (GENERATED / "nspawn_host.md").write_text(fields(HostSettings))
+    (GENERATED / "kinds.md").write_text(kinds())
+    for width in WIDTHS:
+        (HERE / f"pictures/status-{width}.svg").write_text(screenshot(width))
+
+
+def fields(spec: type[Spec]) -> str:
+    """Return a table of a spec's fields: name, default, and what its docstring says."""
+    described = _described(inspect.getdoc(spec) or "")
+    rows = [
+        f"| `{name}` | {_default(field.get_default(call_default_factory=True))} | {described.get(name, '')} |"
+        for name, field in spec.model_fields.items()
+    ]
+    return "\n".join(["| field | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _described(docstring: str) -> dict[str, str]:
+    """Return what each `+ name: text` of a docstring says."""
+    items = re.findall(r"(?ms)^\+ ([\w, ]+): (.*?)(?=^\+ |^\S|\Z)", docstring)
+    return {
+        name: " ".join(text.split()).replace("|", "\\|")
+        for names, text in items
+        for name in names.split(", ")
+    }
+
+
+def _default(value: Any) -> str:  # noqa: ANN401 - of a field
+    if value is PydanticUndefined:
+        return "required"
+    return f"`{value}`" if isinstance(value, (str, int)) else f"`{str(value) or 'none'}`"
+
+
+def kinds() -> str:
+    """Return a table of the kinds of findings, with what the source says of each."""
+    source = inspect.getsource(finding)
+    said = dict(re.findall(r'^ +"([a-z-]+)",  # (.*)$', source, re.MULTILINE))
+    rows = [f"| `{kind}` | {said[kind]} |" for kind in typing.get_args(finding.Kind)]
+    return "\n".join(["| kind | meaning |", "|---|---|", *rows, ""])
+
+
+def screenshot(width: int) -> str:
+    """Return the picture of a recorded fleet, as `status` shows it at a terminal.
+
+    + width: of the terminal, in columns
+    """
+    recorded = Status.model_validate_json((HERE / "recorded/status.json").read_text())
+    console = Console(
+        file=StringIO(),
+        record=True,
+        width=width,
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+    )
+    recorded.show(console, now=_NOW)
+    return console.export_svg(title="pyinfra-nspawn status inventories/mine.py", unique_id=f"status-{width}")
+
+
+_NOW = datetime.fromisoformat("2026-11-27T12:00:00+00:00")
+"""When the recorded fleet was looked at."""
+
+
+if __name__ == "__main__":
+    main()
