@@ -66,7 +66,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, see `p
 def cli() -> None:
     """Look at OSTree guests in systemd-nspawn on the hosts of a pyinfra inventory.
 
-    Guests are made and changed by pyinfra itself: `pyinfra INVENTORY deploys/host.py deploys/guest.py`.
+    Guests are made and changed by pyinfra itself: `pyinfra INVENTORY deploys/fleet.py`.
     """
 
 
@@ -215,6 +215,8 @@ def history(
     """
     options["limit"] = hosts if inventory else ()
     loaded = _load(inventory or ",".join(f"@ssh/{host}" for host in hosts), options)
+    if loaded.problems:  # of names that no host has
+        raise click.ClickException("; ".join(loaded.problems))
     report = history_of(histories(loaded, limit=count, timeout_seconds=timeout_seconds))
     if as_json:
         click.echo(report.to_text())

@@ -274,3 +274,10 @@ def test_the_fleet_of_thirty_shares_its_defaults():
     till, db = guests_from(hosts["shop07.example.org"], "test")
     assert (till.limits.memory_max, db.limits.memory_max, db.limits.tasks_max) == ("1G", "4G", 2048)
     assert [guest.name for guest in guests_from(hosts["depot10.example.org"], "test")] == ["stock"]
+
+
+def test_history_of_a_host_that_the_inventory_lacks_is_an_error(tmp_path):
+    path = inventory(tmp_path, {"done": done(WEB)})
+    outcome = script("history", "-i", path, "@fake/done", "@fake/gone")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "No host matches found for --limit pattern: @fake/gone" in outcome.stderr
