@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import gevent
-from pyinfra.api.exceptions import ConnectError
 from pyinfra.context import ctx_host
 
 from pyinfra_nspawn.facts.base import Unreadable
@@ -53,7 +52,7 @@ def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: bool = False) -> l
 def histories(
     loaded: Loaded, *, limit: int, timeout_seconds: int
 ) -> dict[str, tuple[Change, ...] | Unreadable]:
-    """Return what was changed on every host of an inventory, by the host's name.
+    """Return the changes of every host of an inventory, by the host's name.
 
     + limit: how many entries of each, the latest
     + timeout_seconds: how long a host may take to answer
@@ -81,5 +80,5 @@ def _connected(host: Host, act: Callable[[Host], T | Unreadable], timeout_second
                 host.disconnect()
     except gevent.Timeout:
         return Unreadable(f"no answer within {timeout_seconds} s")
-    except (ConnectError, *LOST) as error:
+    except LOST as error:
         return Unreadable(cause(error))

@@ -70,7 +70,7 @@ def _way_to(loaded: Loaded, host: Host) -> dict[str, Any]:
 def run(connector: NspawnConnector, text: str, write: Callable[[bytes], None] | None = None) -> int:
     """Run a shell program in the guest, with this process's stdin, stdout and stderr; return its exit code.
 
-    + write: what is done with the output; by default it goes to stdout as it is
+    + write: takes the output; by default it goes to stdout unchanged
     """
     with connector.session(text, _typed()) as channel:
         return _passed_on(channel, write or _writer(sys.stdout.buffer))

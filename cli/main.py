@@ -7,7 +7,7 @@ import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 
 import click
 from paramiko import SSHException
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pyinfra_nspawn.cli.inventory import Loaded
     from pyinfra_nspawn.connectors.nspawn import NspawnConnector
+    from pyinfra_nspawn.reports.report import FleetReport
 
 _TIMEOUT = click.option(
     "--timeout",
@@ -78,8 +79,7 @@ def check(inventory: str, **options: Any) -> None:  # noqa: ANN401 - pyinfra's o
 
     Prints every error of every host and exits 1 with any.
     """
-    loaded = _load(inventory, options)
-    _refuse_errors(loaded)
+    loaded = _load_valid(inventory, options)
     guests = sum(len(host.data.get("guests") or ()) for host in loaded.hosts)
     without = [host.name for host in loaded.hosts if not host.data.get("guests")]
     click.echo(f"{_count(len(loaded.hosts), 'host')}, {_count(guests, 'guest')}: no errors")
@@ -97,14 +97,9 @@ def status(inventory: str, as_json: bool, timeout_seconds: int, **options: Any) 
 
     Exits 1 when a host could not be looked at.
     """
-    loaded = _load(inventory, options)
-    _refuse_errors(loaded)
+    loaded = _load_valid(inventory, options)
     report = status_of(visit_all(loaded, timeout_seconds=timeout_seconds, usage=True))
-    if as_json:
-        click.echo(report.to_text())
-    else:
-        report.show(sys.stdout)
-    sys.exit(report.exit_code)
+    _end(report, as_json=as_json)
 
 
 @cli.command()
@@ -124,16 +119,12 @@ def drift(
 
     Exits 0 without findings, 2 with any, and 1 when something could not be determined.
     """
-    loaded = _load(inventory, options)
-    _refuse_errors(loaded)
+    loaded = _load_valid(inventory, options)
     report = drift_of(visit_all(loaded, timeout_seconds=timeout_seconds), ignored)
-    if as_json:
-        click.echo(report.to_text())
-    else:
-        report.show(sys.stdout)
+    if not as_json:
         hosts, findings = _count(len(report.hosts), "host"), _count(len(report.findings), "finding")
         click.echo(f"{hosts}, {findings}", err=True)
-    sys.exit(report.exit_code)
+    _end(report, as_json=as_json)
 
 
 @cli.command()
@@ -156,7 +147,7 @@ def shell(guest: str, command: tuple[str, ...], inventory: str, **options: Any) 
 
 @cli.command()
 @click.argument("guest", metavar="HOST:GUEST")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the journal.")
 @click.option("-n", "--lines", type=click.IntRange(0), default=200, show_default=True, help="Lines to show.")
 @click.option("-u", "--unit", default="", help="Show one unit of the guest.")
 @_INVENTORY
@@ -209,20 +200,16 @@ def history(
     timeout_seconds: int,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """Show what was changed on hosts: when, by whom, with which version.
+    """Show the changes of hosts, with time, user and version, from their journals.
 
-    It is what the journals of the hosts have kept. Exits 1 when one could not be read.
+    Exits 1 when a journal could not be read.
     """
     options["limit"] = hosts if inventory else ()
     loaded = _load(inventory or ",".join(f"@ssh/{host}" for host in hosts), options)
     if loaded.problems:  # of names that no host has
         raise click.ClickException("; ".join(loaded.problems))
     report = history_of(histories(loaded, limit=count, timeout_seconds=timeout_seconds))
-    if as_json:
-        click.echo(report.to_text())
-    else:
-        report.show(sys.stdout)
-    sys.exit(report.exit_code)
+    _end(report, as_json=as_json)
 
 
 @cli.command()
@@ -240,7 +227,7 @@ def init(  # noqa: PLR0917 - options of a command
     sudo: bool | None,
     key: TextIO | None,
 ) -> None:
-    """Write a first inventory to FILE, by default inventory.py; at a terminal, ask for what is not given.
+    """Write a first inventory to FILE, by default inventory.py; at a terminal, ask for missing options.
 
     An existing file is left as it is.
     """
@@ -288,9 +275,21 @@ def _load(inventory: str, options: dict[str, Any]) -> Loaded:
     return loaded
 
 
-def _refuse_errors(loaded: Loaded) -> None:
+def _load_valid(inventory: str, options: dict[str, Any]) -> Loaded:
+    """Load an inventory; end with every error of every host where it has any."""
+    loaded = _load(inventory, options)
     errors = [*loaded.problems, *errors_of(loaded.hosts)]
     for error in errors:
         click.echo(error, err=True)
     if errors:
         sys.exit(1)
+    return loaded
+
+
+def _end(report: FleetReport, *, as_json: bool) -> NoReturn:
+    """Print a report and exit with its code."""
+    if as_json:
+        click.echo(report.to_text())
+    else:
+        report.show(sys.stdout)
+    sys.exit(report.exit_code)

@@ -1,4 +1,4 @@
-"""JSON schemas of what is read and printed."""
+"""JSON schemas of the inventory's data and of the reports."""
 
 from __future__ import annotations
 

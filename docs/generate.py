@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import typing
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
+from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.plans import finding
 from pyinfra_nspawn.reports.status import Status
 from pyinfra_nspawn.specs import Guest, HostSettings
@@ -34,6 +36,8 @@ def main() -> None:
     (GENERATED / "guest.md").write_text(fields(Guest))
     (GENERATED / "nspawn_host.md").write_text(fields(HostSettings))
     (GENERATED / "kinds.md").write_text(kinds())
+    for name, schema in SCHEMAS.items():
+        (HERE / f"schema/{name}.json").write_text(json.dumps(schema(), indent=2) + "\n")
     for width in WIDTHS:
         (HERE / f"pictures/status-{width}.svg").write_text(screenshot(width))
 

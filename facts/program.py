@@ -60,10 +60,10 @@ def command_line(*words: str, options: Iterable[str] = (), private_mounts: bool 
     'eval "`echo H'
     """
     # gzip's members follow one another: the program, which is the same for all commands, is packed once.
-    call = f"main {shlex.join((*options, *words))}\n".encode(
-        errors="surrogateescape"
+    call = f"main {shlex.join((*options, *words))}\n"
+    packed = _packed() + gzip.compress(
+        call.encode(errors="surrogateescape"), mtime=0
     )  # a path need not be UTF-8
-    packed = _packed() + gzip.compress(call, mtime=0)
     word = base64.b64encode(packed).decode()
     if private_mounts is None:
         private_mounts = words[:1] == ("change",)

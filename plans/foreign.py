@@ -13,7 +13,7 @@ from pyinfra_nspawn.specs.base import MANAGED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyinfra_nspawn.facts.nspawn import FileSeen
+    from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen
     from pyinfra_nspawn.plans.comparison import Comparison
 
 # Where a file can be moved aside; what lies in /usr belongs to a package.
@@ -155,9 +155,13 @@ def _container(comparison: Comparison) -> Iterator[Finding]:
 
 def is_ours(comparison: Comparison) -> bool:
     """Return whether anything on the host says that the guest is ours."""
-    seen = comparison.found
-    files = any(is_managed(file.content) for file in seen.files.values())
-    return bool(seen.directory or seen.current or seen.stateroot or files)
+    return bool(comparison.found.directory) or is_our_guest(comparison.found)
+
+
+def is_our_guest(seen: GuestSeen) -> bool:
+    """Return whether a host has a guest of ours, and not only the /var that an absent one has left."""
+    managed = any(is_managed(file.content) for file in seen.files.values())
+    return bool(managed or seen.current or seen.stateroot)
 
 
 def _shared_dropins(comparison: Comparison) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.nspawn import GuestSeen
 from pyinfra_nspawn.plans.finding import Finding
-from pyinfra_nspawn.plans.foreign import is_managed
+from pyinfra_nspawn.plans.foreign import is_our_guest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def orphans(guests: Iterable[Guest], snapshot: Snapshot) -> Iterator[Finding]:
         return
     named = {guest.name for guest in guests}
     for name, seen in sorted(snapshot.guests.items()):
-        if name not in named and isinstance(seen, GuestSeen) and _is_our_guest(seen):
+        if name not in named and isinstance(seen, GuestSeen) and is_our_guest(seen):
             yield Finding(
                 "orphan",
                 "no inventory names this guest",
@@ -36,8 +36,3 @@ def orphans(guests: Iterable[Guest], snapshot: Snapshot) -> Iterator[Finding]:
                 seen="running" if seen.unit and seen.unit.active else "stopped",
                 severity="note",
             )
-
-
-def _is_our_guest(seen: GuestSeen) -> bool:
-    managed = any(is_managed(file.content) for file in seen.files.values())
-    return bool(managed or seen.current or seen.stateroot)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding, Kind
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import CONCERNS, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
-from pyinfra_nspawn.reports.report import Report
+from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ class Difference(Report):
     """What was seen; empty where it has no value, and for what is secret."""
 
 
-class Drift(Report):
+class Drift(FleetReport):
     """Every finding about a fleet."""
 
-    version: Literal[1] = 1
-    """Of this form; it changes when a field is removed or means something else."""
     hosts: tuple[str, ...]
     """The hosts that were looked at, or could not be."""
     findings: tuple[Difference, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.reports.report import Report
+from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ class Entry(Report):
     """The version of pyinfra-nspawn."""
 
 
-class HistoryReport(Report):
+class HistoryReport(FleetReport):
     """What was changed on hosts."""
 
-    version: Literal[1] = 1
-    """Of this form; it changes when a field is removed or means something else."""
     entries: tuple[Entry, ...]
     """All entries, oldest first."""
     problems: dict[str, str]

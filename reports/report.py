@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 class Report(BaseModel):
@@ -15,3 +20,19 @@ class Report(BaseModel):
     def to_text(self) -> str:
         """Return the JSON, indented and in ASCII: what a guest has a say in cannot reach a terminal."""
         return json.dumps(self.model_dump(mode="json"), indent=2)
+
+
+class FleetReport(Report):
+    """A whole report, with the version of its form."""
+
+    version: Literal[1] = 1
+    """Of this form; it changes when a field is removed or means something else."""
+
+    @property
+    @abstractmethod
+    def exit_code(self) -> int:
+        """The exit code of the command that prints it."""
+
+    @abstractmethod
+    def show(self, file: TextIO) -> None:
+        """Print it as a table for people."""

@@ -11,7 +11,7 @@ from pyinfra_nspawn.plans.comparison import Comparison
 from pyinfra_nspawn.plans.finding import Refused
 from pyinfra_nspawn.plans.host import CONCERNS, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
-from pyinfra_nspawn.reports.report import Report
+from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.seen import booted_by_guest, booted_by_host, deployments_of, state_of
 from pyinfra_nspawn.reports.table import Line, print_table
 
@@ -85,11 +85,9 @@ class HostStatus(Report):
     """Its guests, by name: those of the inventory, and orphans."""
 
 
-class Status(Report):
+class Status(FleetReport):
     """A fleet."""
 
-    version: Literal[1] = 1
-    """Of this form; it changes when a field is removed or means something else."""
     hosts: tuple[HostStatus, ...]
     """All hosts, by name."""
 

@@ -114,11 +114,8 @@ hosts = [
 
 def converge(folder: Path, names: list[str]) -> None:
     """Have exactly these guests on both hosts."""
-    gone = [
-        "web",
-        *(f"web-{number}" for number in range(5) if f"web-{number}" not in names),
-    ]
-    guests = [{"name": name} for name in names] + [{"name": name, "state": "absent"} for name in gone]
+    gone = {"web", *(f"web-{number}" for number in range(5))} - set(names)
+    guests = [{"name": name} for name in names] + [{"name": name, "state": "absent"} for name in sorted(gone)]
     path = folder / "two.py"
     path.write_text(f"""
 import runpy

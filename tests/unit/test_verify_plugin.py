@@ -18,8 +18,6 @@ HEAVY = {"gevent", "paramiko", "pydantic", "pyinfra", "testinfra"}
 OTHER = """
 import pytest
 
-from pyinfra_nspawn.verify import fleet
-
 @pytest.fixture
 def host():
     return "a host of mine"
