@@ -284,6 +284,11 @@ def said_to_boot(wanted: Guest, text: str) -> list:
     return said(text, **readers)
 
 
+def said_to_limit(wanted: Guest, text: str) -> list:
+    """Read 60-limits.conf; of its command only the words that follow its script."""
+    return said(text, ExecStopPost=lambda value: command_line(value, wanted.name)[3:])
+
+
 def to_boot(wanted: Guest, credentials: str) -> list:
     """Return what 50-ostree.conf has to say; `credentials` is the directory that they are loaded from."""
     directory, shared = f"/var/lib/pyinfra-nspawn/{wanted.name}", wanted.sysroot == "shared"
@@ -394,17 +399,18 @@ def loaded(wanted: Guest, directory: str) -> list[str]:
 
 
 def to_limit(wanted: Guest) -> list:
-    """Return what 60-limits.conf has to say; nothing in it knows quotes, or specifiers."""
+    """Return what 60-limits.conf has to say."""
     limits = {
         "Restart": wanted.restart,
         "RestartSec": "3s",
         "TimeoutStartSec": f"{wanted.start_timeout_seconds}s",
+        "ExecStopPost": ["sh", wanted.name],
         "MemoryMax": wanted.limits.memory_max,
         "CPUQuota": wanted.limits.cpu_quota,
         "TasksMax": wanted.limits.tasks_max,
     }
     after = [("After", f"systemd-nspawn@{name}.service") for name in wanted.after]
-    service = [(key, str(value)) for key, value in limits.items() if value]
+    service = [(key, value if isinstance(value, list) else str(value)) for key, value in limits.items() if value]
     return [*([("Unit", after)] if after else []), ("Service", service)]
 
 
@@ -415,7 +421,7 @@ def test_systemd_reads_what_the_guest_says(wanted: Guest):
     boot, limits = (path.format(wanted.name) for path in (BOOTED, LIMITS))
     assert set(made.files) == {boot, limits}
     assert said_to_boot(wanted, made.files[boot]) == to_boot(wanted, kept)
-    assert said(made.files[limits]) == to_limit(wanted)
+    assert said_to_limit(wanted, made.files[limits]) == to_limit(wanted)
     tried = f"/run/pyinfra-nspawn/trial/{wanted.name}/credentials"
     assert said_to_boot(wanted, made.trial) == to_boot(wanted, tried)
 
