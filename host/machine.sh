@@ -36,3 +36,21 @@ layer() {
     rpm-ostree install --idempotent systemd-container
     die "systemd-container is layered but not booted" "Reboot the host, then run again."
 }
+
+# decommission: removes what is ours on the host beside its guests. What is left of a guest is in the way. The file that
+# makes the next run come here again goes last.
+decommission() {
+    if [ -d "$state" ]; then
+        left=$(find "$state" -mindepth 1 -maxdepth 1 ! -name .version ! -name lost+found -printf '%f ' | printable)
+        [ -z "$left" ] || die "$state still has ${left% }" "Remove these guests with \`purge: True\`, then run again."
+        result=changed
+        rm -f "$state/.version"
+        # It may be a file system of its own.
+        [ "$(stat -c %d "$state")" != "$(stat -c %d "${state%/*}")" ] || rmdir "$state"
+    fi
+    [ ! -d "$run/pyinfra-nspawn" ] || find "$run/pyinfra-nspawn" -depth -type d -empty -delete
+    ! is_ours "$etc/sysctl.d/60-pyinfra-nspawn.conf" || {
+        result=changed
+        rm "$etc/sysctl.d/60-pyinfra-nspawn.conf"
+    }
+}

@@ -126,6 +126,7 @@ step() {
     case $verb in
     adopt) adopt "$@" ;;
     current) current "$@" ;;
+    decommission) decommission ;;
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
     layer) layer ;;

@@ -19,7 +19,7 @@ from pyinfra_nspawn.operations._command import TERMINAL, Failure, change, wait
 from pyinfra_nspawn.operations._look import current_host, current_state, look, look_at_host
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.guest import plan_guest
-from pyinfra_nspawn.plans.host import plan_host
+from pyinfra_nspawn.plans.host import concerns_of, plan_host
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import preflight
 from pyinfra_nspawn.reports.summary import summary_of
@@ -93,14 +93,13 @@ def converge_guests(
     """Have all these guests as these stages want them.
 
     + otherwise: what to say when there is nothing to do
-    + settings: with them the host is checked first, and nothing is done on one that is unfit
+    + settings: with them the host is checked first, and nothing is done on one that is unfit; one that
+      is given up loses what is ours after its guests
     """
     snapshot = look(guests)
+    host = _host_work(settings, guests, snapshot) if settings else None
     works = []
-    if settings is not None:
-        host_plan = plan_host(settings, guests, snapshot, (preflight,))
-        works.append(_Work(lambda _: host_plan, host_plan))
-    if not works or not works[0].plan.errors:
+    if host is None or not host.plan.errors:
         for guest in guests:
 
             def replan(seen: Snapshot, guest: Guest = guest) -> Plan:
@@ -109,7 +108,19 @@ def converge_guests(
             works.append(_Work(replan, replan(snapshot)))
     else:
         _report([_not_tried(guest) for guest in guests], snapshot)
+    if host is not None:
+        works.insert(len(works) if host.plan.steps else 0, host)
     yield from _carry_out(works, snapshot, otherwise)
+
+
+def _host_work(settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot) -> _Work:
+    """Return the work on the host: a check; where it is given up, steps that follow those of its guests."""
+    concerns = (preflight,) if settings.state == "present" else concerns_of(settings)
+
+    def replan(seen: Snapshot) -> Plan:
+        return plan_host(settings, guests, seen, concerns)
+
+    return _Work(replan, replan(snapshot))
 
 
 def _not_tried(guest: Guest) -> _Work:

@@ -23,7 +23,8 @@ def fit_for_guests(settings: HostSettings, guests: tuple[Guest, ...]) -> Command
     + settings: the inventory's `nspawn_host`
     + guests: all guests that the host is to have
 
-    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`.
+    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`. A host
+    whose `state` is `absent` is left as it is: `nspawn.each_guest` gives it up.
 
     **Example:**
 
@@ -31,7 +32,10 @@ def fit_for_guests(settings: HostSettings, guests: tuple[Guest, ...]) -> Command
 
         host.fit_for_guests(name="Host", settings=HostSettings(), guests=())
     """
-    yield from converge_host(settings, guests, plans.CONCERNS, "the host is fit for guests")
+    if settings.state == "absent":
+        yield from converge_host(settings, guests, (), "the host is given up with its guests")
+    else:
+        yield from converge_host(settings, guests, plans.CONCERNS, "the host is fit for guests")
 
 
 @operation()

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.plans.decommission import guests_may_go, own_files
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
@@ -181,4 +182,9 @@ def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
 
 
 CONCERNS: tuple[Concern, ...] = (preflight, container_package, machines_target, inotify, selinux)
-"""All concerns, in order."""
+"""All concerns of a host that is to run guests, in order."""
+
+
+def concerns_of(settings: HostSettings) -> tuple[Concern, ...]:
+    """Return all concerns of a host: of one that is to run guests, or of one that is given up."""
+    return CONCERNS if settings.state == "present" else (preflight, guests_may_go, own_files)

@@ -24,6 +24,7 @@ def guests_from(data: Data, where: str) -> tuple[Guest, ...]:
     `guest_defaults` is merged under each guest: a field of the guest itself wins, and fields that are
     dicts (`files`, `limits`, `environment`, `credentials`) are merged by their keys. pyinfra itself replaces
     data as a whole. The data key `adopt`, a name or a list of names, allows these guests to be adopted.
+    All are `absent` where the `state` of `nspawn_host` is.
 
     Raises `InvalidSpecError`, one line, when they are not what `Guest` describes.
 
@@ -36,8 +37,9 @@ def guests_from(data: Data, where: str) -> tuple[Guest, ...]:
     if "name" in defaults:
         raise InvalidSpecError(where, "guest_defaults: name: must be given for each guest")
     asked = data.get("guests") or ()
-    if defaults and isinstance(asked, (list, tuple)):
-        asked = [_under(guest, defaults) for guest in asked]
+    forced = {"state": "absent"} if _is_given_up(data) else {}
+    if (defaults or forced) and isinstance(asked, (list, tuple)):
+        asked = [_between(defaults, guest, forced) for guest in asked]
     names = Adopted.of({"adopt": data.get("adopt") or ()}, where).adopt
     found = Guests.of({"guests": asked}, where).guests
     return tuple(guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in found)
@@ -72,14 +74,18 @@ def errors_in(data: Data, where: str) -> list[str]:
     return found
 
 
-def _under(guest: object, defaults: Mapping[str, Any]) -> object:
-    """Return a guest with the defaults for what it does not say; what is no guest as it is."""
-    if isinstance(guest, BaseModel):
-        guest = {name: getattr(guest, name) for name in guest.model_fields_set}
+def _is_given_up(data: Data) -> bool:
+    settings = _plain(data.get("nspawn_host"))
+    return isinstance(settings, Mapping) and settings.get("state") == "absent"
+
+
+def _between(defaults: Data, guest: object, forced: Data) -> object:
+    """Return a guest with the defaults for what it does not say, and what is forced; no guest as it is."""
+    guest = _plain(guest)
     if not isinstance(guest, Mapping):
         return guest
-    merged = {**defaults, **guest}
-    for field in merged.keys() & defaults.keys() & guest.keys():
+    merged = {**defaults, **guest, **forced}
+    for field in defaults.keys() & guest.keys() - forced.keys():
         low, high = _plain(defaults[field]), _plain(guest[field])
         if isinstance(low, Mapping) and isinstance(high, Mapping):
             merged[field] = {**low, **high}

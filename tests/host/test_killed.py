@@ -23,8 +23,10 @@ from tests.host.test_verbs import (
     TRIAL_LEFT,
     define,
     guest_says,
+    is_given_up,
     is_moved,
     keep,
+    prepare,
     running,
     trial,
 )
@@ -131,6 +133,7 @@ CASES = {
     "a definition": Case(
         defined, ("--", "definition", "web", "reload", str(len(DEFINITION))), is_defined, DEFINITION
     ),
+    "a host that is given up": Case(prepare, ("--", "decommission", "-"), is_given_up),
 }
 
 

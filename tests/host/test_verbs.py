@@ -304,6 +304,44 @@ def test_the_host_is_prepared(machine: Machine):
     assert set(machine.change("host", *steps, payload=content).steps().values()) == {"nothing"}
 
 
+def prepare(machine: Machine) -> None:
+    """Leave what is ours on the host beside its guests."""
+    machine.shell("""
+    mkdir -p etc/sysctl.d state run/pyinfra-nspawn/mounts
+    echo '# Managed by pyinfra-nspawn' >etc/sysctl.d/60-pyinfra-nspawn.conf; echo 1 >state/.version
+    """)
+
+
+def is_given_up(machine: Machine) -> None:
+    machine.shell(
+        "! [ -e state ] && ! [ -e run/pyinfra-nspawn ] && ! [ -e etc/sysctl.d/60-pyinfra-nspawn.conf ]"
+    )
+
+
+def test_the_host_is_given_up(machine: Machine):
+    prepare(machine)
+    answer = machine.change("host", "--", "decommission", "-")
+    assert answer.steps() == {"decommission": "changed"}
+    assert answer.snapshot.host.sysctl_file is None
+    is_given_up(machine)
+    assert machine.change("host", "--", "decommission", "-").steps() == {"decommission": "nothing"}
+
+
+def test_what_is_left_of_a_guest_keeps_the_host(machine: Machine):
+    prepare(machine)
+    machine.shell("mkdir state/web")
+    found = machine.run("change", "host", "--", "decommission", "-").outcome.troubles
+    assert [trouble.problem.rpartition("/")[2] for trouble in found] == ["state still has web"]
+    machine.shell("[ -d state/web ] && [ -e state/.version ] && [ -e etc/sysctl.d/60-pyinfra-nspawn.conf ]")
+
+
+def test_a_sysctl_file_of_somebody_else_stays(machine: Machine):
+    prepare(machine)
+    machine.shell("echo '# mine' >etc/sysctl.d/60-pyinfra-nspawn.conf")
+    machine.change("host", "--", "decommission", "-")
+    machine.shell("! [ -e state ] && [ -e etc/sysctl.d/60-pyinfra-nspawn.conf ]")
+
+
 HEALTHY = """
 case $1 in
 is-system-running) echo running ;;

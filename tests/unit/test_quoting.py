@@ -25,7 +25,7 @@ from pyinfra_nspawn.operations._command import change, wait
 from pyinfra_nspawn.plans.comparison import Comparison
 from pyinfra_nspawn.plans.effective import effective
 from pyinfra_nspawn.plans.guest import plan_guest
-from pyinfra_nspawn.plans.host import CONCERNS, plan_host
+from pyinfra_nspawn.plans.host import concerns_of, plan_host
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.plans.render.templates import argument, word
@@ -188,6 +188,7 @@ FIELDS = {
         "group": lambda of: of(like("[a-z_][a-z0-9_-]{0,5}|[0-9]{1,5}")),
     },
     HostSettings: {
+        "state": lambda of: of(st.sampled_from(["present", "absent"])),
         "layer_packages": lambda of: of(st.booleans()),
         "selinux": lambda of: of(st.sampled_from(["permissive", "enforcing", None])),
         "free_mib": lambda of: of(NUMBER),
@@ -404,13 +405,13 @@ def to_limit(wanted: Guest) -> list:
         "Restart": wanted.restart,
         "RestartSec": "3s",
         "TimeoutStartSec": f"{wanted.start_timeout_seconds}s",
-        "ExecStopPost": ["sh", wanted.name],
         "MemoryMax": wanted.limits.memory_max,
         "CPUQuota": wanted.limits.cpu_quota,
         "TasksMax": wanted.limits.tasks_max,
     }
     after = [("After", f"systemd-nspawn@{name}.service") for name in wanted.after]
-    service = [(key, value if isinstance(value, list) else str(value)) for key, value in limits.items() if value]
+    service: list = [(key, str(value)) for key, value in limits.items() if value]
+    service.insert(3, ("ExecStopPost", ["sh", wanted.name]))
     return [*([("Unit", after)] if after else []), ("Service", service)]
 
 
@@ -566,8 +567,9 @@ def plans(wanted: Guest) -> list[Plan]:
 
 
 def host_plan(settings: HostSettings) -> Plan:
-    bare = replace(HOST, commands=(*HOST.commands[:1], *HOST.commands[2:], "rpm-ostree"))
-    return plan_host(settings, (), Snapshot(bare, HostSysroots(host_sysroot()), {}), CONCERNS[1:])
+    bare = replace(HOST, commands=(*HOST.commands[:1], *HOST.commands[2:], "rpm-ostree"), state_version=1)
+    seen = Snapshot(bare, HostSysroots(host_sysroot()), {})
+    return plan_host(settings, (), seen, concerns_of(settings)[1:])
 
 
 def arguments(command: StringCommand) -> list[str]:

@@ -1,0 +1,53 @@
+"""Give up a host: what must be gone by then, and what of ours goes last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.foreign import is_managed, is_our_guest
+from pyinfra_nspawn.plans.readable import readable
+from pyinfra_nspawn.plans.step import FileDiff, Step
+from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyinfra_nspawn.plans.host import HostComparison
+
+
+def guests_may_go(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Yield an error for each guest of which something would be left: nothing is removed then."""
+    named = {guest.name: guest for guest in comparison.guests}
+    for name, guest in sorted(readable("the host's guests", comparison.snapshot.guests).items()):
+        seen = readable(f"guest {name}", guest)
+        if not (seen.directory or is_our_guest(seen)):
+            continue
+        if name not in named:
+            problem = f"guest {name} is on the host, and in no inventory"
+            hint = "Add it to the inventory, with `purge: True`, or move it to another host."
+            yield Finding("orphan", problem, hint, field="guests", seen=name, severity="error")
+        elif not named[name].purge:
+            problem = f"the /var of guest {name} would be left on the host"
+            hint = f"Give it `purge: True`, or save what you need of it and remove {STATE_DIRECTORY}/{name}."
+            yield Finding("impossible", problem, hint, field="purge", wanted=name, severity="error")
+
+
+def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Remove what is ours on the host beside its guests.
+
+    machines.target stays enabled, the limit in force stays until the next boot, and SELinux and layered
+    packages stay as they are: others may have come to need them.
+    """
+    host = comparison.host
+    content = host.sysctl_file if is_managed(host.sysctl_file or "") else None
+    if content is None and not host.state_version:
+        return
+    yield Finding(
+        "extra", "the host has files of pyinfra-nspawn", field="state", wanted="absent", seen="present"
+    )
+    yield Step(
+        f"remove {STATE_DIRECTORY} and {SYSCTL_FILE}",
+        "decommission",
+        diffs=(FileDiff(SYSCTL_FILE, tuple(content.splitlines()), ()),) if content else (),
+    )
