@@ -10,6 +10,7 @@ import re
 import shlex
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
@@ -486,10 +487,15 @@ def written(wanted: Guest) -> list[list[str]]:
         ["d", "/root/.ssh", "0700", "root", "root"],
         ["f+~", "/root/.ssh/authorized_keys", "0600", "root", "root", "-", keys],
     ]
-    files = [
-        ["f+~", path, file.mode, file.user, file.group, "-", file.content.get_secret_value()]
-        for path, file in sorted(wanted.files.items())
-    ]
+    files = []
+    for path, file in sorted(wanted.files.items()):
+        if file.user != "root":
+            files += [
+                ["d", str(above), "0700" if above.name == ".ssh" else "0755", file.user, file.group]
+                for above in reversed(PurePosixPath(path).parents)
+                if re.fullmatch("(/var)?/home/[^/]+/.+", str(above))
+            ]
+        files.append(["f+~", path, file.mode, file.user, file.group, "-", file.content.get_secret_value()])
     return [*(login if keys else []), *files]
 
 
