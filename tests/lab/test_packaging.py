@@ -6,6 +6,7 @@ The tests of this file tell one story, in order: at its end the package is unins
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -13,11 +14,15 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pyinfra_nspawn import __version__
 from tests.lab.conftest import BOTH, ROOT, Outcome
+
+if TYPE_CHECKING:
+    from tests.lab import Host
 
 PACKAGE = "pyinfra_nspawn"
 VERIFY = "tests/verify"
@@ -26,12 +31,12 @@ HOST_FACTS = f"{PACKAGE}.facts.host.HostFacts"
 CLEAN = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
-def command(*words: str | Path, cwd: Path) -> Outcome:
+def command(*words: str | Path, cwd: Path, stdin: str = "", **environment: str) -> Outcome:
     done = subprocess.run(
         words,
         cwd=cwd,
-        env=CLEAN,
-        stdin=subprocess.DEVNULL,
+        env=CLEAN | environment,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=300,
@@ -176,11 +181,11 @@ def test_an_installed_fact(venv: Path, elsewhere: Path):
     booted_on_both(succeed(venv / "bin" / "pyinfra", *words, cwd=elsewhere))
 
 
-def test_installed_deploys_by_their_dotted_names(venv: Path, elsewhere: Path, lab_hosts):
-    for deploy in ("host.fit_for_guests", "guest.guests"):
+def test_installed_deploys_by_their_dotted_names(venv: Path, elsewhere: Path, fresh: dict[str, Host]):
+    for deploy in ("host.fit_for_guests", "guest.guests", "fleet.converge"):
         words = ("-y", "--json", "mine.py", f"{PACKAGE}.deploys.{deploy}")
         done_on_both(command(venv / "bin" / "pyinfra", *words, cwd=elsewhere))
-    for host in lab_hosts.values():
+    for host in fresh.values():
         assert host.succeed("systemctl -M web is-system-running") == "running\n"
 
 
@@ -190,6 +195,18 @@ def test_an_installed_deploy_by_its_path(venv: Path, elsewhere: Path):
     outcome = command(venv / "bin" / "pyinfra", "-y", "--json", "mine.py", path, cwd=elsewhere)
     done_on_both(outcome)
     assert list(outcome.hosts("no_change")) == ["Guests | Each guest"]
+
+
+@pytest.mark.usefixtures("lab_hosts")
+def test_the_installed_script(venv: Path, elsewhere: Path):
+    script = venv / "bin" / "pyinfra-nspawn"
+    succeed(script, "init", "first.py", "--host=lab1", "--guest=web", cwd=elsewhere)
+    for inventory in ("first.py", "mine.py"):
+        succeed(script, "check", inventory, cwd=elsewhere)
+    hosts = succeed(script, "status", "mine.py", "--json", cwd=elsewhere).json["hosts"]
+    assert [(host["name"], host["state"]) for host in hosts] == [("lab1", "ready"), ("lab2", "ready")]
+    assert {guest["state"] for host in hosts for guest in host["guests"]} == {"running"}
+    assert succeed(script, "drift", "mine.py", "--json", cwd=elsewhere).json["findings"] == []
 
 
 CHECKS = ("-m", "pytest", "--color=no", "--pyargs", f"{PACKAGE}.verify")
@@ -247,3 +264,46 @@ def test_a_deploy_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Pat
 def test_a_fact_of_a_clone_that_is_not_installed(uninstalled: Path, clone: Path):
     words = ("--json", "inventories/lab.py", "fact", HOST_FACTS)
     booted_on_both(succeed(uninstalled / "bin" / "pyinfra", *words, cwd=clone))
+
+
+LAB_HOSTS = """
+import runpy
+
+_DATA = dict(runpy.run_path("inventories/lab.py")["lab"])["lab1"]
+_CONFIG = {"ssh_config_file": _DATA["ssh_config_file"]}
+hosts = [
+    ("atomic1.example.org", {**_CONFIG, "ssh_hostname": "lab1", "ssh_user": "root"}),
+    ("coreos1.example.org", {**_CONFIG, "ssh_hostname": "lab2", "ssh_user": "admin"}),
+]
+"""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.usefixtures("lab_hosts")
+def test_the_commands_of_the_readme_one_after_the_other(uninstalled: Path, clone: Path):
+    """Its inventory is the README's, but for the addresses of the hosts and who logs in there."""
+    text = (clone / "README.md").read_text()
+    for block in blocks(text, "python"):
+        path = clone / block.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block)
+    (clone / "inventories/mine.py").write_text(LAB_HOSTS)
+    pasted = [
+        line[2:] for block in blocks(text, "console") for line in block.splitlines() if line[:2] == "$ "
+    ]
+    assert len(pasted) >= 12
+    path = f"{uninstalled / 'bin'}:{CLEAN['PATH']}"
+    exports = ""
+    for line in pasted:
+        if line.startswith("export "):
+            exports += f"{line}\n"
+            continue
+        endless = " -f" in line
+        words = f"{exports}timeout 5 {line}" if endless else exports + line
+        # At a terminal, where pyinfra shows what it would do and waits for Enter.
+        at_terminal = ("script", "--quiet", "--return", "--command", words, "/dev/null")
+        outcome = command(*at_terminal, cwd=clone, stdin="\n", PATH=path, SHELL="/bin/bash")
+        assert outcome.code == (124 if endless else 0), f"{line}\n{outcome.stdout}{outcome.stderr}"
