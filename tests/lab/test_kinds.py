@@ -24,6 +24,8 @@ KINDS = [
     ("shared", "none"),
 ]
 STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic --value"
+# It exits 0 whatever it warns of, and speaks of other units too.
+WARNINGS = "systemd-analyze verify --man=no systemd-nspawn@web.service 2>&1 | grep systemd-nspawn@web || :"
 # Which of the two boot lists is in use changes with each deployment, and with it paths and versions.
 HOST = """
 ostree admin status
@@ -73,6 +75,7 @@ def test_it_runs_and_the_second_run_does_nothing(fresh: dict[str, Host], guest: 
         assert remote_commands(host) - asked[name] <= 4
         assert host.succeed(STARTED) == started[name]
         assert host.succeed("systemctl -M web is-system-running") == "running\n"
+        assert host.succeed(WARNINGS) == ""
         is_root = inside(host, "web", "cat /proc/self/uid_map").split() == ["0", "0", "4294967295"]
         assert is_root == (guest["isolation"] != "private-users")
         host.fail("setpriv --reuid=65534 --regid=65534 --clear-groups ls /sysroot/ostree/deploy/web")
