@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pyinfra_nspawn.cli.inventory import Loaded
     from pyinfra_nspawn.facts.history import Change
+    from pyinfra_nspawn.facts.snapshot import Usage
 
 T = TypeVar("T")
 
@@ -29,11 +30,11 @@ def errors_of(hosts: Iterable[Host]) -> list[str]:
     return [line for host in hosts for line in errors_in(host.data.dict(), host.name)]
 
 
-def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: bool = False) -> list[Visit]:
+def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "") -> list[Visit]:
     """Look at every host of an inventory.
 
     + timeout_seconds: how long a host may take to answer
-    + usage: read the addresses of guests too
+    + usage: `addresses` to read those of guests too, `disk` to have the guests measure their files
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """

@@ -84,7 +84,8 @@ class Machine(Record):
     + complaint: why the guest's systemd could not be asked; empty when it could
     + deployment: directory name of the deployment it was started from; None when it cannot be seen
     + machine_id: as machined knows it; empty when it does not
-    + addresses: of its network, but for the loopback and link-local ones; read for `usage` only
+    + addresses: of its network, but for the loopback and link-local ones; read only when asked for
+    + disk_bytes: what its /etc and /var take, by its own word; None unless it was asked for
     """
 
     unit: str = ""
@@ -96,6 +97,7 @@ class Machine(Record):
     deployment: str | None = None
     machine_id: str = ""
     addresses: tuple[str, ...] = ()
+    disk_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ _OF_GUESTS = frozenset(
         "system",
         "units-of",
         "addresses",
+        "disk",
     }
 )
 
@@ -338,6 +341,7 @@ def _machine(shown: dict[str, str], parts: dict[str, Part]) -> Machine:
         deployment=_deployment(etc.text) if etc and etc.code == 0 else None,
         machine_id=shown.get("Id", ""),
         addresses=_addresses(parts.get("addresses")),
+        disk_bytes=_disk(parts.get("disk")),
     )
 
 
@@ -352,6 +356,12 @@ def _addresses(part: Part | None) -> tuple[str, ...]:
             return ()
     outside = (item for item in found if not (item.is_loopback or item.is_link_local))
     return tuple(map(str, dict.fromkeys(outside)))
+
+
+def _disk(part: Part | None) -> int | None:
+    """Read the total of `du -ck`, in KiB; du exits 1 where a file has gone meanwhile."""
+    match = re.fullmatch(r"([0-9]{1,15})\s+total", part.lines[-1]) if part and part.lines else None
+    return int(match[1]) * 1024 if match else None
 
 
 def _system_state(part: Part | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pyinfra.api.facts import FactBase
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyinfra_nspawn.facts.base import Part
+
+
+Usage = Literal["", "addresses", "disk"]
+"""What is read of guests beside what a plan needs."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class SnapshotFacts(FactBase[Snapshot]):
     + names: guests that are read whether the host knows of them or not
     + commits: checksums to look for in the host's repository
     + paths: paths of the host to look for
-    + usage: read the addresses of the guests that run
+    + usage: `addresses` to read those of the guests that run; `disk` to have them measure their files too
 
     Returns `Snapshot`, whose parts are `Unreadable` where they could not be determined.
     """
@@ -105,13 +109,13 @@ class SnapshotFacts(FactBase[Snapshot]):
         names: tuple[str, ...] = (),
         commits: tuple[str, ...] = (),
         paths: tuple[str, ...] = (),
-        usage: bool = False,
+        usage: Usage = "",
     ) -> str:
         """Return the command; it exits 0 whatever it finds."""
         if not whole:
             return command_line("facts", "host", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
-        more = ("--", "usage") if usage else ()
+        more = ("--", "usage", usage) if usage else ()
         return command_line("facts", "host", "--", "sysroots", *asked, "--", "guests", *names, *more)
 
     @staticmethod

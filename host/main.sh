@@ -81,7 +81,7 @@ fact() { # PART [ARGUMENT...]
     sysroot) sysroots_of "$@" ;;
     guests) facts_guests "$@" ;;
     guest) guests_of "$@" ;;
-    usage) facts_usage ;;
+    usage) facts_usage "$@" ;;
     history) facts_history "$@" ;;
     *) part "$_part" unknown_part ;;
     esac

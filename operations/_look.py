@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyinfra.api.state import State
 
     from pyinfra_nspawn.facts.history import Change
+    from pyinfra_nspawn.facts.snapshot import Usage
     from pyinfra_nspawn.specs import Guest
 
 T = TypeVar("T")
@@ -61,12 +62,12 @@ def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
     return Snapshot(found, found, found) if isinstance(found, Unreadable) else found
 
 
-def look(guests: Iterable[Guest], *, usage: bool = False) -> Snapshot:
+def look(guests: Iterable[Guest], *, usage: Usage = "") -> Snapshot:
     """Read the host, its sysroots and its guests, in one command.
 
     + guests: those that are read whether the host knows of them or not; their commits and the sources of
       their binds are looked for
-    + usage: read the guests' addresses too
+    + usage: `addresses` to read those of the guests too, `disk` to have the guests measure their files
     """
     guests = tuple(guests)
     return _snapshot(

@@ -64,6 +64,8 @@ class GuestStatus(Report):
     """Addresses of its network, but for loopback and link-local ones."""
     memory_bytes: int | None = None
     """Memory that its control group uses; None where that is not known."""
+    disk_bytes: int | None = None
+    """What its /etc and /var take, by its own word; None without `--disk`, and where that is not known."""
     problem: str = ""
     """Why something could not be determined; empty when all was."""
 
@@ -158,6 +160,7 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
         restarting_units=machine.restarting_units,
         addresses=machine.addresses,
         memory_bytes=found.unit.memory_bytes if found.unit and found.unit.active else None,
+        disk_bytes=machine.disk_bytes,
         problem=unread.reason if unread else machine.complaint or problem,
     )
 
@@ -209,6 +212,7 @@ def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
         (guest.restarting_units, f"restarting: {', '.join(guest.restarting_units)}"),
         (guest.addresses, " ".join(guest.addresses)),
         (guest.memory_bytes is not None, f"{(guest.memory_bytes or 0) // 2**20} MiB"),
+        (guest.disk_bytes is not None, f"{(guest.disk_bytes or 0) // 2**20} MiB on disk"),
         (guest.problem, guest.problem),
     )
     return (text for applies, text in said if applies)

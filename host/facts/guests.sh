@@ -325,16 +325,27 @@ guest_etc() { # MOUNTINFO
         -e ':root;h;$!d;p;d' -e ':etc;p;q' "$1"
 }
 
-# facts_usage: the addresses of each guest that runs, from the kernel: no guest is asked.
+# facts_usage addresses|disk: the addresses of each guest that runs, from the kernel: no guest is asked. With `disk` each measures
+# its own files, all side by side: what root of a guest moves about is no path for the host's root.
 facts_usage() {
     is_root || return 0
+    _asked=$1
     # shellcheck disable=SC2046 # names have no spaces
     set -- $(guest_names | sort -u)
     guest_machines "$@" >/dev/null
     for _name; do
+        shift
         looked_up "$_name" "$leaders"
-        [ -z "$found" ] || guest_part "addresses $_name" guest_addresses "/proc/$found/net"
+        [ -n "$found" ] || continue
+        guest_part "addresses $_name" guest_addresses "/proc/$found/net"
+        set -- "$@" "$_name"
     done
+    [ "$_asked" != disk ] || beside guest_disk "$@"
+}
+
+guest_disk() { # NAME
+    guest_part "disk $1" timeout -k 1 "$tool_seconds" systemd-run --machine="$1" --quiet --pipe --wait --collect \
+        --description="Measure files" du -scxk /etc /var
 }
 
 # Each local address of fib_trie stands in the line before `/32 host LOCAL`, twice: as main and as local table.

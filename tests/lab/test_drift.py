@@ -215,18 +215,33 @@ def test_a_host_without_sudo_and_one_that_is_down_are_not_taken_for_converged(
 
 
 def test_status_shows_what_runs(fresh: dict[str, Host], inventory: Path):
+    addresses = {name: address(host, "web") for name, host in fresh.items()}
     hosts = {host["name"]: host for host in _status(inventory)}
     for name, host in fresh.items():
         (guest,) = hosts[name]["guests"]
         booted = host.succeed("ostree admin status | sed -n 's/^\\* host \\([0-9a-f]*\\).*/\\1/p'").strip()
         assert guest["commit"] == guest["source_commit"] == hosts[name]["commit"] == booted
         assert (guest["state"], guest["behind"], guest["autostart"]) == ("running", False, True)
-        assert address(host, "web") in guest["addresses"]
+        assert addresses[name] in guest["addresses"]
         began = host.succeed(f"TZ=UTC systemctl show {UNIT} -P ExecMainStartTimestamp").split()
         assert guest["since"] == f"{began[1]}T{began[2]}Z"
     table = script("status", inventory).stdout
     assert "\x1b" not in table
     assert len(re.findall(r"^lab[12] +web +running +[0-9a-f]{12}", table, re.M)) == 2
+
+
+def test_status_has_guests_measure_their_files_when_asked(fresh: dict[str, Host], inventory: Path):
+    for host in fresh.values():
+        host.succeed(f"{INSIDE} sh -c 'head -c 33554432 /dev/zero >/var/zeros'")
+    try:
+        for host in _status(inventory, "--disk"):
+            (guest,) = host["guests"]
+            assert 32 * 2**20 < guest["disk_bytes"] < 200 * 2**20
+        assert " MiB on disk" in script("status", inventory, "--disk").stdout
+        assert {host["guests"][0]["disk_bytes"] for host in _status(inventory)} == {None}
+    finally:
+        for host in fresh.values():
+            host.succeed(f"{INSIDE} rm /var/zeros")
 
 
 def _status(*words: str | Path) -> list[dict[str, Any]]:

@@ -496,5 +496,21 @@ def test_the_addresses_of_a_guest(text: str, found: tuple[str, ...]):
     assert seen["web"].machine.addresses == found
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("8\t/etc\n12\t/var\n20\ttotal\n", 20480),
+        ("du: cannot access '/var/x': No such file or directory\n20\ttotal\n", 20480),
+        ("-20\ttotal\n", None),
+        (f"{'9' * 16}\ttotal\n", None),
+        ("20\ttotal\n\x1b[2J", None),
+        ("", None),
+    ],
+)
+def test_what_the_files_of_a_guest_take(text: str, found: int | None):
+    seen = guests(part("system web", "SystemState=running\n"), part("disk web", text))
+    assert seen["web"].machine.disk_bytes == found
+
+
 def test_the_machine_id_that_machined_knows():
     assert guests(machines=machine_shown("web") + f"Id={'ab' * 16}\n")["web"].machine.machine_id == "ab" * 16
