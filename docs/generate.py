@@ -13,6 +13,7 @@ from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 from pydantic_core import PydanticUndefined
 from rich.console import Console
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 WIDTHS = (80, 140)
+DRAWINGS = ("sysroot", "isolation")
 
 
 def main() -> None:
@@ -40,6 +42,8 @@ def main() -> None:
         (HERE / f"schema/{name}.json").write_text(json.dumps(schema(), indent=2) + "\n")
     for width in WIDTHS:
         (HERE / f"pictures/status-{width}.svg").write_text(screenshot(width))
+    for name in DRAWINGS:
+        (HERE / f"pictures/{name}.svg").write_text(drawing(name))
 
 
 def fields(spec: type[Spec]) -> str:
@@ -94,6 +98,25 @@ def screenshot(width: int) -> str:
     return console.export_svg(title="pyinfra-nspawn status inventories/mine.py", unique_id=f"status-{width}")
 
 
+def drawing(name: str) -> str:
+    """Return the picture of a text that is drawn with lines; its columns stand whatever the font.
+
+    + name: of the text, in `pictures`
+    """
+    lines = [line.rstrip() for line in (HERE / f"pictures/{name}.txt").read_text().splitlines()]
+    width, height = (max(map(len, lines)) + 2) * _COLUMN, (len(lines) + 1) * _ROW
+    rows = [
+        f'<text x="{_COLUMN}" y="{number * _ROW}" textLength="{len(line) * _COLUMN}" xml:space="preserve"'
+        f' lengthAdjust="spacingAndGlyphs">{escape(line)}</text>'
+        for number, line in enumerate(lines, 1)
+    ]
+    style = 'font-family="monospace" font-size="13" fill="#777"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {style}>'
+    return "\n".join([head, *rows, "</svg>", ""])
+
+
+_COLUMN, _ROW = 8, 16
+"""Pixels of a character of a drawing."""
 _NOW = datetime.fromisoformat("2026-11-27T12:00:00+00:00")
 """When the recorded fleet was looked at."""
 
