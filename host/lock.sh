@@ -15,3 +15,10 @@ lock_again() {
 unlock() {
     flock -u 9
 }
+
+# settle_down: a look waits for a change that is under way, but no longer than for a guest's answer: what is half removed
+# could not be read.
+settle_down() {
+    [ ! -e "$run/pyinfra-nspawn.lock" ] ||
+        flock -s -w "$ask_seconds" "$run/pyinfra-nspawn.lock" true 2>/dev/null || :
+}

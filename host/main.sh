@@ -63,6 +63,7 @@ only() {
 
 # facts PART [ARGUMENT...] [-- PART [ARGUMENT...]]...: exits 0 whatever it finds.
 facts() {
+    settle_down
     while [ $# != 0 ]; do
         _count=$(count "$@")
         (only "$_count" fact "$@")

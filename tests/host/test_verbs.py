@@ -112,6 +112,20 @@ def test_the_lock_is_waited_for(machine: Machine):
     assert ":: step stateroot web\n|changed\n" in said
 
 
+HELD = """
+exec 9>run/pyinfra-nspawn.lock; flock 9; sh -c "$1" 9>&- >answer & sleep 1
+[ -s answer ] && echo early; [ "$2" = kept ] || exec 9>&-; wait; cat answer
+"""
+
+
+@pytest.mark.parametrize("lock", ["kept", "given back"])
+def test_a_look_waits_for_a_change_but_not_for_ever(machine: Machine, lock: str):
+    line = command_line("--ask", "3", "--roots", WORK, "facts", "host")
+    said = machine.shell(HELD, f"PATH={WORK}/bin:$PATH; {line}", lock)
+    assert not said.startswith("early")
+    assert said.endswith(":: done\n")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("purge", ["", "purge"])
 def test_a_guest_is_removed_and_its_var_kept_or_purged(machine: Machine, kind: str, purge: str):
