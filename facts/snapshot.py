@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Usage = Literal["", "addresses", "disk"]
-"""What is read of guests beside what a plan needs."""
+"""Facts about guests that reports need and plans do not."""
 
 
 @dataclass(frozen=True)

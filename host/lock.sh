@@ -16,8 +16,7 @@ unlock() {
     flock -u 9
 }
 
-# settle_down: a look waits for a change that is under way, but no longer than for a guest's answer: what is half removed
-# could not be read.
+# settle_down: waits for a running change, but no longer than for a guest's answer. A half-removed guest is unreadable.
 settle_down() {
     [ ! -e "$run/pyinfra-nspawn.lock" ] ||
         flock -s -w "$ask_seconds" "$run/pyinfra-nspawn.lock" true 2>/dev/null || :

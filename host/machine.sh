@@ -37,8 +37,8 @@ layer() {
     die "systemd-container is layered but not booted" "Reboot the host, then run again."
 }
 
-# decommission: removes what is ours on the host beside its guests. What is left of a guest is in the way. The file that
-# makes the next run come here again goes last.
+# decommission: removes our files from the host, and fails while any guest remains. The next run plans this step again as
+# long as the sysctl file exists, so that one goes last.
 decommission() {
     if [ -d "$state" ]; then
         left=$(find "$state" -mindepth 1 -maxdepth 1 ! -name .version ! -name lost+found -printf '%f ' | printable)

@@ -93,8 +93,8 @@ def converge_guests(
     """Have all these guests as these stages want them.
 
     + otherwise: what to say when there is nothing to do
-    + settings: with them the host is checked first, and nothing is done on one that is unfit; one that
-      is given up loses what is ours after its guests
+    + settings: with them the host is checked first, and nothing is done on one that is unfit; a host
+      that is decommissioned loses our files after its guests
     """
     snapshot = look(guests)
     host = _host_work(settings, guests, snapshot) if settings else None
@@ -114,7 +114,7 @@ def converge_guests(
 
 
 def _host_work(settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot) -> _Work:
-    """Return the work on the host: a check; where it is given up, steps that follow those of its guests."""
+    """Return the work on the host: a check, and the last step of a host that is decommissioned."""
     concerns = (preflight,) if settings.state == "present" else concerns_of(settings)
 
     def replan(seen: Snapshot) -> Plan:

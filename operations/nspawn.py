@@ -28,8 +28,8 @@ def each_guest(
 
     One command reads everything; the steps of a guest are one command; the guests that were started are
     awaited together in another. One guest's trouble keeps no other from being tried: the operation fails
-    at its end, and the summary names the guest. Where the `state` of `settings` is `absent`, what is ours
-    on the host goes after the guests.
+    at its end, and the summary names the guest. Where the `state` of `settings` is `absent`, our files
+    on the host are removed after the guests.
 
     **Example:**
 

@@ -1,4 +1,4 @@
-"""Give up a host: what must be gone by then, and what of ours goes last."""
+"""Decommission a host: refuse while guests remain, then remove our files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def guests_may_go(comparison: HostComparison) -> Iterator[Step | Finding]:
 
 
 def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
-    """Remove what is ours on the host beside its guests.
+    """Remove our files from the host.
 
     machines.target stays enabled, the limit in force stays until the next boot, and SELinux and layered
     packages stay as they are: others may have come to need them.

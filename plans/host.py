@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.decommission import guests_may_go, own_files
 from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.foreign import is_managed
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
 from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.plans.step import FileDiff, Step
-from pyinfra_nspawn.specs.base import MANAGED
 from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def inotify(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Raise the host's limit of inotify instances to what its guests need; never lower it."""
     host = comparison.host
     before = host.sysctl_file or ""
-    if host.sysctl_file is not None and MANAGED not in before.splitlines():
+    if host.sysctl_file is not None and not is_managed(before):
         problem = f"{SYSCTL_FILE} is not ours"
         yield Finding(
             "foreign", problem, "Move it away, then run again.", field=SYSCTL_FILE, severity="error"
@@ -182,9 +182,9 @@ def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
 
 
 CONCERNS: tuple[Concern, ...] = (preflight, container_package, machines_target, inotify, selinux)
-"""All concerns of a host that is to run guests, in order."""
+"""All concerns of a host that runs guests, in order."""
 
 
 def concerns_of(settings: HostSettings) -> tuple[Concern, ...]:
-    """Return all concerns of a host: of one that is to run guests, or of one that is given up."""
+    """Return all concerns of a host that runs guests, or of one that is decommissioned."""
     return CONCERNS if settings.state == "present" else (preflight, guests_may_go, own_files)

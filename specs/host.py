@@ -16,8 +16,8 @@ SYSCTL_FILE = "/etc/sysctl.d/60-pyinfra-nspawn.conf"
 class HostSettings(Spec):
     """The inventory's `nspawn_host`.
 
-    + state: `present`, or `absent` to give the host up: all its guests are removed, and what is ours on it.
-      It is refused, and nothing removed, unless every guest on the host is in the inventory, with `purge`
+    + state: `present`, or `absent` to decommission the host: a run removes all its guests, then our files.
+      The host is refused unless every guest on it is in the inventory, with `purge`
     + layer_packages: let rpm-ostree layer systemd-container where it is missing. Off by default: it
       takes a reboot, and on bootc hosts layered packages block updates.
     + selinux: `permissive` or `enforcing`, now and across reboots; None leaves SELinux as it is

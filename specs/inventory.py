@@ -80,7 +80,7 @@ def _is_given_up(data: Data) -> bool:
 
 
 def _between(defaults: Data, guest: object, forced: Data) -> object:
-    """Return a guest with the defaults for what it does not say, and what is forced; no guest as it is."""
+    """Return a guest merged over the defaults and under the forced fields; return other values unchanged."""
     guest = _plain(guest)
     if not isinstance(guest, Mapping):
         return guest

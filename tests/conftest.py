@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _WORKER = os.environ.pop("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ["PYINFRA_NSPAWN_LAB"] = str(int(os.environ.get("PYINFRA_NSPAWN_LAB") or 0) + int(_WORKER))
 
-# What hangs is told by name, instead of by whoever ends the whole run; the slowest takes two minutes. Not an
-# option in pyproject.toml: the extra `verify`, to check a fleet from a clone, brings no pytest-timeout.
+# A test that hangs fails by name; the slowest takes two minutes. Not an option in pyproject.toml: the extra
+# `verify`, to check a fleet from a clone, brings no pytest-timeout.
 os.environ.setdefault("PYTEST_TIMEOUT", "900")
 
 # pyinfra's command line makes every thread a greenlet when it is imported. Tests only take a helper from it,

@@ -319,7 +319,7 @@ def test_the_host_is_prepared(machine: Machine):
 
 
 def prepare(machine: Machine) -> None:
-    """Leave what is ours on the host beside its guests."""
+    """Create our files on the host, without a guest."""
     machine.shell("""
     mkdir -p etc/sysctl.d state run/pyinfra-nspawn/mounts
     echo '# Managed by pyinfra-nspawn' >etc/sysctl.d/60-pyinfra-nspawn.conf; echo 1 >state/.version

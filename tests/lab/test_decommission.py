@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.conftest import deploy, succeed
 from tests.lab.test_kinds import HOST
+from tests.lab.test_removal import total
 
 if TYPE_CHECKING:
     from tests.lab import Host
@@ -23,10 +24,6 @@ LEFT = (
 #: It may have been enabled before, or be what others rely on by now.
 MACHINES = "/etc/systemd/system/multi-user.target.wants/machines.target"
 RUN = "! test -e /run/pyinfra-nspawn && ! ls -d /run/systemd/system/systemd-nspawn@*"
-
-
-def total(outcome: Any) -> int:
-    return outcome.json["results"]["totals"]["success"]
 
 
 def files(host: Host) -> set[str]:
