@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,8 +11,10 @@ from pyinfra.context import ctx_host
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.operations._look import LOST, cause, look, look_back
+from pyinfra_nspawn.plans.source import unsupported
 from pyinfra_nspawn.reports.visit import Visit
-from pyinfra_nspawn.specs.inventory import errors_in
+from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import errors_in, guests_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +31,19 @@ T = TypeVar("T")
 def errors_of(hosts: Iterable[Host]) -> list[str]:
     """Return every error in the data of these hosts, a line each, without a connection to any."""
     return [line for host in hosts for line in errors_in(host.data.dict(), host.name)]
+
+
+def impossible_on(hosts: Iterable[Host]) -> list[str]:
+    """Return what no host can do for its guests, a line each, without a connection to any.
+
+    A host whose data has errors yields nothing: see `errors_of`.
+    """
+    found = []
+    for host in hosts:
+        with suppress(InvalidSpecError):
+            guests = guests_from(host.data.dict(), host.name)
+            found += [f"{host.name}: {finding}" for finding in filter(None, map(unsupported, guests))]
+    return found
 
 
 def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "") -> list[Visit]:

@@ -16,7 +16,7 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedErr
 
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.first import first_inventory
-from pyinfra_nspawn.cli.fleet import errors_of, histories, visit_all
+from pyinfra_nspawn.cli.fleet import errors_of, histories, impossible_on, visit_all
 from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
 from pyinfra_nspawn.cli.inventory import load
 from pyinfra_nspawn.cli.options import reaches_hosts
@@ -80,7 +80,8 @@ def check(inventory: str, **options: Any) -> None:  # noqa: ANN401 - pyinfra's o
 
     Prints every error of every host and exits 1 with any.
     """
-    loaded = _load_valid(inventory, options)
+    loaded = _load(inventory, options)
+    _exit_with(*loaded.problems, *errors_of(loaded.hosts), *impossible_on(loaded.hosts))
     guests = sum(len(host.data.get("guests") or ()) for host in loaded.hosts)
     without = [host.name for host in loaded.hosts if not host.data.get("guests")]
     click.echo(f"{_count(len(loaded.hosts), 'host')}, {_count(guests, 'guest')}: no errors")
@@ -287,12 +288,16 @@ def _load(inventory: str, options: dict[str, Any]) -> Loaded:
 def _load_valid(inventory: str, options: dict[str, Any]) -> Loaded:
     """Load an inventory; end with every error of every host where it has any."""
     loaded = _load(inventory, options)
-    errors = [*loaded.problems, *errors_of(loaded.hosts)]
+    _exit_with(*loaded.problems, *errors_of(loaded.hosts))
+    return loaded
+
+
+def _exit_with(*errors: str) -> None:
+    """Print the errors and exit with 1, where there are any."""
     for error in errors:
         click.echo(error, err=True)
     if errors:
         sys.exit(1)
-    return loaded
 
 
 def _end(report: FleetReport, *, as_json: bool) -> NoReturn:

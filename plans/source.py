@@ -17,6 +17,8 @@ def resolve(guest: Guest, host: Sysroot) -> str | None:
     None while the remote has not been asked for the ref. Raises `Refused` when the source cannot be had.
     """
     source = guest.source
+    if finding := unsupported(guest):
+        raise Refused(finding)
     if source.commit:
         return source.commit
     if source.refspec:
@@ -42,6 +44,20 @@ def resolve(guest: Guest, host: Sysroot) -> str | None:
             )
         )
     return host.booted.base_commit
+
+
+def unsupported(guest: Guest) -> Finding | None:
+    """Return the finding about a source that no host can provide; None for all others.
+
+    It needs no facts, so that an inventory can be checked for it.
+    """
+    if guest.source.image is None:
+        return None
+    return _impossible(
+        guest,
+        "a container image cannot be deployed yet",
+        "Write `host` for the one that the host boots, or the commit of another that it has.",
+    )
 
 
 def _resolve_ref(guest: Guest, host: Sysroot) -> str | None:

@@ -19,7 +19,7 @@ _REMOTE = re.compile(r"[\w][-._\w]*", re.ASCII)
 
 # How ostree-rs-ext writes container images, of which CoreOS and bootc hosts are updated.
 _IMAGE = re.compile(
-    r"(ostree-(unverified|remote|image)-[a-z]+|registry|docker|oci|oci-archive|containers-storage):"
+    r"(ostree-(unverified|remote|image)-[a-z]+|registry|docker|oci|oci-archive|containers-storage):[!-~]+"
 )
 
 
@@ -29,6 +29,7 @@ class Source(Spec):
     + commit: the checksum, 64 hex digits; else None
     + ref: a ref in the host's repository, or on `remote`; else None
     + remote: the remote that offers the ref or commit; None when the host must have it
+    + image: a container image, as CoreOS and bootc hosts name theirs; it cannot be deployed yet
     + guest: the guest deploys its own commits, and boots what it deployed last; it begins with the host's
 
     All None is `host`: the commit that the host is booted from (its base commit when rpm-ostree has
@@ -38,11 +39,12 @@ class Source(Spec):
     commit: str | None = None
     ref: str | None = None
     remote: str | None = None
+    image: str | None = None
     guest: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `host`, `guest`, a checksum, `REF`, `REMOTE:REF` or `REMOTE:CHECKSUM`.
+        """Read `host`, `guest`, a checksum, `REF`, `REMOTE:REF`, `REMOTE:CHECKSUM` or an image.
 
         Raises ValueError for anything else, a shortened checksum included.
         """
@@ -64,7 +66,7 @@ class Source(Spec):
         return f"{self.remote}:{self.ref}" if self.remote else self.ref
 
     def __str__(self) -> str:
-        name = self.commit or self.ref or ("guest" if self.guest else "host")
+        name = self.commit or self.ref or self.image or ("guest" if self.guest else "host")
         return f"{self.remote}:{name}" if self.remote else name
 
 
@@ -72,11 +74,8 @@ def _parts(text: str) -> dict[str, Any]:
     """Return the fields of the source that `text` names; raise ValueError for anything else."""
     if text in ("host", "guest"):
         return {"guest": True} if text == "guest" else {}
-    if _IMAGE.match(text):
-        raise ValueError(
-            "a container image cannot be deployed yet; 'host' deploys the one that the host boots, "
-            "and a commit any that it has"
-        )
+    if _IMAGE.fullmatch(text):
+        return {"image": text}
     remote, colon, name = text.rpartition(":")
     if colon and not _REMOTE.fullmatch(remote):
         raise ValueError("the part before ':' is no name of a remote")

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lab import lock
 from tests.lab.paths import CACHE
 from tests.lab.shell import LabError, run
 
@@ -30,7 +31,8 @@ def make(file: Path, target: Path) -> None:
     run("truncate", f"--size={SIZE}", file)
     # Nothing of it is to survive this machine: no journal, no barriers.
     run("mkfs.ext4", "-q", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", "-m", "0", file)
-    device = _attach(file)
+    with lock.machine():
+        device = _attach(file)
     try:
         run("mount", "-o", "nobarrier,discard", device, target)
     finally:
@@ -63,6 +65,10 @@ def _others(own: Path) -> list[Path]:
 
 
 def _attach(file: Path) -> str:
+    """Attach a file to a free loop device.
+
+    Two at once would meet at a device that the kernel is still making: "No such file or directory".
+    """
     for number in LOOP_DEVICES:
         device = f"/dev/loop{number}"
         try:

@@ -159,7 +159,7 @@ def test_status_of_a_guest(tmp_path):
 
 INVENTORY = """
 hosts = [
-    ("one", {"guests": [{"name": "web", "stat": 1}, {"name": "db", "source": "docker://quay.io/x/y:stable"}]}),
+    ("one", {"guests": [{"name": "web", "stat": 1}]}),
     ("two", {"guests": [{"name": "web"}], "nspawn_host": {"free_mib": "many"}}),
     ("three", {"guests": [{"name": "web"}]}),
 ]
@@ -173,14 +173,21 @@ def test_check_names_every_error_of_every_host_without_a_connection(tmp_path):
     assert outcome.code == 1
     assert outcome.stderr.splitlines() == [
         "one: guests.0.stat: no such field",
-        (
-            "one: guests.1.source: a container image cannot be deployed yet; 'host' deploys the one that "
-            "the host boots, and a commit any that it has"
-        ),
         "two: free_mib: Input should be a valid integer",
     ]
     assert script("drift", path).code == 1
     assert script("check", path, "--limit", "three").stdout == "1 host, 1 guest: no errors\n"
+
+
+def test_check_names_a_source_that_no_host_can_provide(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text('hosts = [("one", {"guests": [{"name": "db", "source": "docker://quay.io/x/y:1"}]})]\n')
+    outcome = script("check", path)
+    assert outcome.code == 1
+    assert outcome.stderr == (
+        "one: db: a container image cannot be deployed yet. Write `host` for the one that the host boots, "
+        "or the commit of another that it has.\n"
+    )
 
 
 def test_check_refuses_a_list_that_is_no_group_of_hosts(tmp_path):

@@ -77,6 +77,18 @@ def test_a_ref_that_the_host_has_is_not_pulled_again():
     assert pull("local") == ("private", "", NEW)
 
 
+IMAGE = "ostree-unverified-registry:quay.io/fedora/fedora-coreos:stable"
+
+
+def test_a_container_image_refuses_a_new_guest_and_is_a_note_of_one_that_is_deployed():
+    assert str(error(sysroot(guest(source=IMAGE)))) == (
+        "web: a container image cannot be deployed yet. "
+        "Write `host` for the one that the host boots, or the commit of another that it has."
+    )
+    note = finding(sysroot(guest(source=IMAGE), **deployed()), "impossible", "source")
+    assert (note.severity, note.wanted) == ("note", IMAGE)
+
+
 def test_a_ref_that_only_the_remote_has():
     found = sysroot(guest(source="fedora:silverblue"))
     assert step(found, "pull").arguments == ("private", "fedora", "silverblue")

@@ -9,6 +9,7 @@ from pyinfra_nspawn.specs.layout import Layout
 from tests.unit.refused import refusal
 
 COMMIT = "0123456789abcdef" * 4
+IMAGE = "ostree-unverified-registry:quay.io/fedora/fedora-coreos:stable"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example.org"
 
 
@@ -39,6 +40,7 @@ def test_a_machine_name(name: str):
         ("host", Source()),
         (COMMIT, Source(commit=COMMIT)),
         (f"fedora:{COMMIT}", Source(commit=COMMIT, remote="fedora")),
+        (IMAGE, Source(image=IMAGE)),
         ("fedora/42/x86_64/iot", Source(ref="fedora/42/x86_64/iot")),
         ("fedora:fedora/42/x86_64/iot", Source(ref="fedora/42/x86_64/iot", remote="fedora")),
     ],

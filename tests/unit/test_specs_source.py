@@ -43,6 +43,8 @@ def test_a_ref_with_digits(ref: str):
         {"remote": "fedora"},
         {"remote": "-x", "ref": "a"},
         {"guest": True, "ref": "a"},
+        {"image": "a"},
+        {"image": "docker://x y"},
     ],
 )
 def test_a_source_by_its_parts_is_what_its_text_says(source: dict[str, object]):
