@@ -127,15 +127,11 @@ def _value(part: Part, line: str) -> Part:
     return dataclasses.replace(part, output=line.encode())
 
 
-def _coded(part: Part, line: str) -> Part:
-    """Read the exit code of a command whose output came as it is: the output is whole with it."""
-    return dataclasses.replace(part, code=_code(line), errors=b"")
-
-
 def _printed(part: Part, line: str) -> Part:
-    """Read a line of a command's output, of which more may be missing."""
-    output = part.output + line.encode() + b"\n"
-    return dataclasses.replace(part, output=output, code=-1, errors=b"the output broke off")
+    """Read the lines of a command's output, each ended by a tab, and its exit code after them."""
+    *printed, code = line.split("\t")
+    output = "".join(f"{text}\n" for text in printed).encode()
+    return dataclasses.replace(part, output=output, code=_code(code))
 
 
 def _code(text: str) -> int:
@@ -167,7 +163,7 @@ def _complained(part: Part, line: str) -> Part:
     return part if part.errors else dataclasses.replace(part, errors=decoded(line))
 
 
-_READERS = {"|": _value, "=": _coded, ">": _printed, "+": _captured, "!": _complained}
+_READERS = {"|": _value, ">": _printed, "+": _captured, "!": _complained}
 
 
 def refuse_failed(parts: Iterable[Part]) -> None:

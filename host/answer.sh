@@ -16,6 +16,7 @@ PLAIN=4000
 
 NEWLINE='
 '
+TAB='	'
 
 # value HEADER TEXT: one line that is known to be printable ASCII. It starts no process.
 value() {
@@ -55,17 +56,19 @@ brief() {
 }
 
 # captured HEADER OUTPUT: send a command's output, whose last line is the exit code. Whole lines of printable ASCII are sent
-# unencoded, everything else in base64. The exit code comes last: truncated output has none.
+# unencoded, with a tab after each, everything else in base64: each line of an answer costs the controller's reader as much as
+# the parsing of ten. The exit code comes last: truncated output has none.
 captured() {
     printf ':: %s\n' "$1"
     _said=${2%"$NEWLINE"*}
     _code=${2##*"$NEWLINE"}
     if [ "${#2}" -le "$PLAIN" ] && are_lines "$_said" && [ -n "$_code" ]; then
+        _line=
         while [ -n "$_said" ]; do
-            printf '>%s\n' "${_said%%"$NEWLINE"*}"
+            _line="$_line${_said%%"$NEWLINE"*}$TAB"
             _said=${_said#*"$NEWLINE"}
         done
-        printf '=%s\n' "$_code"
+        printf '>%s%s\n' "$_line" "$_code"
     else
         printf '+%s\n' "$(encoded "$2")"
     fi

@@ -15,7 +15,7 @@ def part(header: str, text: Text = "", code: int = 0, errors: Text = "") -> list
 
 def printed(header: str, *lines: str, code: int = 0) -> list[str]:
     """Answer the same of whole lines of printable ASCII."""
-    return [f":: {header}", *(f">{line}" for line in lines), f"={code}"]
+    return [f":: {header}", ">" + "".join(f"{line}\t" for line in lines) + str(code)]
 
 
 def cut(header: str, text: Text, errors: Text = "") -> list[str]:
