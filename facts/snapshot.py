@@ -9,6 +9,7 @@ from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import Record, Unreadable, not_understood, parse_answer
 from pyinfra_nspawn.facts.host import Host, parse_host
+from pyinfra_nspawn.facts.network import Network, parse_network
 from pyinfra_nspawn.facts.nspawn import Seen, parse_guests
 from pyinfra_nspawn.facts.ostree import HOST, HostSysroots, Sysroot, parse_sysroots
 from pyinfra_nspawn.facts.program import command_line
@@ -23,13 +24,17 @@ Usage = Literal["", "addresses", "disk"]
 """Facts about guests that reports need and plans do not."""
 
 
+_NOT_READ = Unreadable("the host was not asked for its network")
+
+
 @dataclass(frozen=True)
 class Snapshot(Record):
-    """A host, its OSTree sysroots and its guests at one time."""
+    """A host, its OSTree sysroots, its guests and its network at one time."""
 
     host: Host | Unreadable
     sysroots: HostSysroots | Unreadable
     guests: Seen | Unreadable
+    network: Network | Unreadable = _NOT_READ
 
     def updated(self, parts: Iterable[Part], *, sysroots: bool = True) -> Snapshot:
         """Return the snapshot with what the answer of a change says: of some guests, and perhaps of the host.
@@ -43,6 +48,8 @@ class Snapshot(Record):
         found = self
         if "user" in kinds:
             found = replace(found, host=parse_host(parts))
+        if "links" in kinds:
+            found = replace(found, network=parse_network(parts))
         if sysroots and isinstance(self.sysroots, HostSysroots):
             found = replace(found, sysroots=_merged(self.sysroots, parts))
         if isinstance(self.guests, dict):  # what is said of some makes nothing known of all
@@ -85,16 +92,16 @@ def parse_snapshot(output: list[str]) -> Snapshot:
         parts = parse_answer(output)
     except ValueError as error:
         reason = not_understood(error)
-        return Snapshot(reason, reason, reason)
+        return Snapshot(reason, reason, reason, reason)
     asked = any(part.words[0] in _GUESTS_ASKED for part in parts)
     guests = parse_guests(parts) if asked else Unreadable("the guests were not read")
-    return Snapshot(parse_host(parts), parse_sysroots(parts), guests)
+    return Snapshot(parse_host(parts), parse_sysroots(parts), guests, parse_network(parts))
 
 
 class SnapshotFacts(FactBase[Snapshot]):
-    """Read a host, its OSTree sysroots and its guests in one round trip.
+    """Read a host, its network, its OSTree sysroots and its guests in one round trip.
 
-    + whole: read the guests too, and their sysroots; otherwise only the host and its own sysroot
+    + whole: read the guests too, and their sysroots; otherwise only the host, its network and its own sysroot
     + names: guests that are read whether the host knows of them or not
     + commits: checksums to look for in the host's repository
     + paths: paths of the host to look for
@@ -113,16 +120,17 @@ class SnapshotFacts(FactBase[Snapshot]):
     ) -> str:
         """Return the command; it exits 0 whatever it finds."""
         if not whole:
-            return command_line("facts", "host", "--", "sysroot", "/")
+            return command_line("facts", "host", "--", "network", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
         more = ("--", "usage", usage) if usage else ()
-        return command_line("facts", "host", "--", "sysroots", *asked, "--", "guests", *names, *more)
+        whole_host = ("host", "--", "network", "--", "sysroots")
+        return command_line("facts", *whole_host, *asked, "--", "guests", *names, *more)
 
     @staticmethod
     def default() -> Snapshot:
         """Return what stands for no answer."""
         nothing = Unreadable("the host gave no answer")
-        return Snapshot(nothing, nothing, nothing)
+        return Snapshot(nothing, nothing, nothing, nothing)
 
     def process(self, output: list[str]) -> Snapshot:
         """Parse the answer."""

@@ -2,7 +2,7 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
-# MODE is facts, change, await or trial. What changes or fails is recorded as done by --by, with that version of the
+# MODE is facts, change, await, trial, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
 # package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
 # them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
@@ -33,6 +33,8 @@ main() {
     change) change "$@" ;;
     await) await_all "$@" ;;
     trial) trial "$@" ;;
+    network-trial) network_trial "$@" ;;
+    network-revert) network_revert "$@" ;;
     *) die "the program knows no $mode" "Use one version of pyinfra-nspawn." ;;
     esac
 }
@@ -78,6 +80,7 @@ fact() { # PART [ARGUMENT...]
     shift
     case $_part in
     host) facts_host ;;
+    network) facts_network ;;
     sysroots) facts_sysroots "$@" ;;
     sysroot) sysroots_of "$@" ;;
     guests) facts_guests "$@" ;;
@@ -94,7 +97,7 @@ unknown_part() {
 }
 
 # change SCOPE... -- STEP... [-- STEP...]...: the steps in order, under the lock; none after one that fails. However it
-# ends, it answers with the facts of the scopes: host, sysroot, guest:NAME.
+# ends, it answers with the facts of the scopes: host, network, sysroot, guest:NAME.
 change() {
     _count=$(count "$@")
     scope=$(only "$_count" echo "$@")
@@ -133,6 +136,8 @@ step() {
     layer) layer ;;
     machines-target) machines_target ;;
     move) move "$@" ;;
+    network) network "$@" ;;
+    network-keep) network_keep "$@" ;;
     pull) pull "$@" ;;
     recover) recover "$@" ;;
     remove) remove "$@" ;;
@@ -164,6 +169,7 @@ answer() {
         case $_scope in guest:*) _guests="$_guests ${_scope#guest:}" ;; esac
     done
     case " $scope " in *" host "*) (fact host) ;; esac
+    case " $scope " in *" network "*) (fact network) ;; esac
     # shellcheck disable=SC2086 # names have no spaces
     case " $scope " in
     *" sysroot "*) (fact sysroot / $_guests) ;;

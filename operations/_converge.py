@@ -15,8 +15,9 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations.util.files import generate_color_diff
 
 from pyinfra_nspawn.facts.outcome import lost
-from pyinfra_nspawn.operations._command import TERMINAL, Failure, change, wait
+from pyinfra_nspawn.operations._command import change, wait
 from pyinfra_nspawn.operations._look import current_host, current_state, look, look_at_host
+from pyinfra_nspawn.operations._program import TERMINAL, Failure
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import concerns_of, plan_host

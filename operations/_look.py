@@ -59,7 +59,7 @@ def look_back(limit: int) -> tuple[Change, ...] | Unreadable:
 
 def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
     found = _ask(SnapshotFacts(), **asked)
-    return Snapshot(found, found, found) if isinstance(found, Unreadable) else found
+    return Snapshot(found, found, found, found) if isinstance(found, Unreadable) else found
 
 
 def look(guests: Iterable[Guest], *, usage: Usage = "") -> Snapshot:

@@ -15,6 +15,20 @@ class FileDiff:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """How the controller confirms a change that its host reverts otherwise.
+
+    + seconds: how long the host waits for it
+    + digest: by which the host knows the change
+    + address: where the host is reached then; empty for as before
+    """
+
+    seconds: int
+    digest: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
     """One verb of the program on the host.
 
@@ -28,6 +42,7 @@ class Step:
       connection; its length in bytes is then the last argument but one
     + diffs: of the files that it writes
     + sysroot: whether it changes the host's own sysroot, which must then be read again
+    + confirmation: of a change that may cut the connection; None for all others
     """
 
     text: str
@@ -38,3 +53,4 @@ class Step:
     diffs: tuple[FileDiff, ...] = ()
     sysroot: bool = False
     program: bool = False
+    confirmation: Confirmation | None = None

@@ -5,6 +5,18 @@ from pyinfra_nspawn.specs.file import File
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
 from pyinfra_nspawn.specs.limits import Limits
+from pyinfra_nspawn.specs.network import Bridge, GuestNetwork
 from pyinfra_nspawn.specs.source import Source
 
-__all__ = ["Adopted", "Bind", "File", "Guest", "Guests", "HostSettings", "Limits", "Source"]
+__all__ = [
+    "Adopted",
+    "Bind",
+    "Bridge",
+    "File",
+    "Guest",
+    "GuestNetwork",
+    "Guests",
+    "HostSettings",
+    "Limits",
+    "Source",
+]

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyinfra_nspawn.specs.guest import Guest
+    from pyinfra_nspawn.specs.network import GuestNetwork
 
 MOST_BYTES = 1024 * 1024
 """What systemd loads for one service, names included; with more, systemd-tmpfiles-setup.service fails."""
 
 _ROOT_KEYS = "/root/.ssh/authorized_keys"
+
+# systemd-network-generator(8) of systemd 256 writes it to /run/systemd/network, where it comes before
+# 80-container-host0.network.
+_NETWORK = "network.network.10-pyinfra-nspawn"
 
 # What systemd itself writes from credentials (tmpfiles.d's provision.conf), before it reads `tmpfiles.extra`.
 _PROVISIONED = {
@@ -30,6 +35,8 @@ _PROVISIONED = {
 def composed(guest: Guest) -> dict[str, str]:
     """Return the inventory's credentials, with what makes `authorized_keys` and `files`."""
     credentials = {name: value.get_secret_value() for name, value in guest.credentials.items()}
+    if guest.network.addresses:
+        credentials[_NETWORK] = _network(guest.network)
     lines = [*_root_login(guest), *_files(guest)]
     if lines:
         extra = credentials.get("tmpfiles.extra", "").removesuffix("\n")
@@ -71,6 +78,17 @@ def written_in_vain(guest: Guest) -> str | None:
             if within(canonical(path), canonical(target)):
                 return f"files: the guest cannot write {writer} to the bind at {target}; change one of them"
     return None
+
+
+def _network(network: GuestNetwork) -> str:
+    """Return the .network file with the static addresses of a guest."""
+    lines = [
+        *("[Match]", "Kind=veth", "Name=host0", "[Network]"),
+        *(f"Address={address}" for address in network.addresses),
+        *(f"Gateway={gateway}" for gateway in network.gateways),
+        *(f"DNS={server}" for server in network.dns),
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _writers(guest: Guest) -> Iterator[tuple[str, str]]:

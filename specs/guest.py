@@ -22,6 +22,7 @@ from pyinfra_nspawn.specs.names import (
     UnitName,
     VariableName,
 )
+from pyinfra_nspawn.specs.network import GuestNetwork, NetworkText
 from pyinfra_nspawn.specs.source import Source, SourceText
 
 
@@ -48,7 +49,8 @@ class Guest(Spec):
       to its / goes to a layer that is thrown away when it stops; `none`: it is, / is read-only, and it
       sees the /sysroot and /boot that it was deployed in, as a booted OSTree system does. Only the first
       is a wall: another guest is as trusted as its host
-    + network: `veth`: a plain pair of interfaces, `host0` in the guest
+    + network: `bridge`, `zone:NAME`, `veth` or `host`, or a `GuestNetwork` with addresses; by default the
+      host's bridge where `nspawn_host` has one, else `veth`. Its interface is `host0`
     + autostart: start with the host
     + after: guests of the same host that are up before this one starts with the host
     + state: `running`, `stopped`, or `absent`: removed, but for its /var
@@ -81,7 +83,7 @@ class Guest(Spec):
     source: SourceText = Source()
     sysroot: Literal["private", "shared"] = "private"
     isolation: Literal["private-users", "overlay", "none"] = "private-users"
-    network: Literal["veth"] = "veth"
+    network: NetworkText = GuestNetwork()
     autostart: bool = True
     after: Annotated[tuple[MachineName, ...], Lines] = ()
     state: Literal["running", "stopped", "absent"] = "running"

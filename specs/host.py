@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pyinfra_nspawn.specs.base import Spec
+from pyinfra_nspawn.specs.network import Bridge
 
 STATE_DIRECTORY = "/var/lib/pyinfra-nspawn"
 HOST_SYSROOT = "/sysroot"
@@ -23,6 +24,7 @@ class HostSettings(Spec):
     + selinux: `permissive` or `enforcing`, now and across reboots; None leaves SELinux as it is
     + free_mib: MiB that must be free below /var before a guest is made; 256 by default
     + starts_at_once: how many guests start side by side when the host starts; 4 by default
+    + bridge: a bridge for the guests; see `Bridge`. None by default
     """
 
     state: Literal["present", "absent"] = "present"
@@ -30,6 +32,7 @@ class HostSettings(Spec):
     selinux: Literal["permissive", "enforcing"] | None = None
     free_mib: int = 256
     starts_at_once: int = Field(default=4, gt=0)
+    bridge: Bridge | None = None
 
 
 def inotify_instances(guests: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
@@ -42,7 +43,7 @@ def guests_from(data: Data, where: str) -> tuple[Guest, ...]:
         asked = [_between(defaults, guest, forced) for guest in asked]
     names = Adopted.of({"adopt": data.get("adopt") or ()}, where).adopt
     found = Guests.of({"guests": asked}, where).guests
-    return tuple(guest.model_copy(update={"adopt": guest.adopt or guest.name in names}) for guest in found)
+    return tuple(_on(guest, names, _bridge(data), where) for guest in found)
 
 
 def settings_from(data: Data, where: str) -> HostSettings:
@@ -72,6 +73,23 @@ def errors_in(data: Data, where: str) -> list[str]:
         except InvalidSpecError as error:
             found += [f"{where}: {problem}" for problem in error.problems]
     return found
+
+
+def _on(guest: Guest, adopted: Collection[str], bridge: str | None, where: str) -> Guest:
+    """Return a guest as it is on its host, with this bridge or with none."""
+    network = guest.network.on(bridge)
+    if network.kind == "bridge" and network.name is None:
+        problem = f"{guest.name}: network: 'bridge' needs a name, for `nspawn_host` has no bridge"
+        raise InvalidSpecError(where, problem)
+    return guest.model_copy(update={"adopt": guest.adopt or guest.name in adopted, "network": network})
+
+
+def _bridge(data: Data) -> str | None:
+    """Return the name of the host's bridge; None without one, or where the settings are wrong."""
+    with suppress(InvalidSpecError):
+        bridge = settings_from(data, "").bridge
+        return bridge.name if bridge and bridge.state == "present" else None
+    return None
 
 
 def _is_given_up(data: Data) -> bool:

@@ -51,6 +51,7 @@ def define(guest: Guest) -> Definition:
             "devices": sorted(DEVICES),
             "bind_paths": sorted(bind_paths(layout)),
             "chooses_itself": guest.source.guest,
+            **({"mac": guest.network.mac} if guest.network.mac else {}),
         },
         credentials,
     )
@@ -83,4 +84,6 @@ def _boot(guest: Guest, layout: Layout, digest: str, runs: tuple[str, ...]) -> s
         choose=choose(layout) if guest.source.guest else (),
         command=runs,
         devices=DEVICES,
+        bridge=guest.network.name if guest.network.kind == "bridge" else None,
+        mac=guest.network.mac,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pyinfra_nspawn.specs import Bind, Guest
     from pyinfra_nspawn.specs.layout import Layout
+    from pyinfra_nspawn.specs.network import GuestNetwork
 
 DEVICES = ("/dev/net/tun rwm", "char-pts rw")
 """What the guest may open. The template's list has loop and device-mapper devices too, for disk images."""
@@ -45,7 +46,7 @@ def command(guest: Guest, layout: Layout, credentials: dict[str, str]) -> tuple[
         *_mounts(guest, layout),
         *_settings(guest),
         *(f"--load-credential={name}:{path}" for name, path in sorted(credentials.items())),
-        "--network-veth",
+        *_network(guest.network),
         "--link-journal=no",
         "--resolv-conf=off",
         "--timezone=off",
@@ -100,6 +101,18 @@ def target(bind: Bind) -> str:
     on /var.
     """
     return canonical(bind.target or bind.source)
+
+
+def _network(network: GuestNetwork) -> tuple[str, ...]:
+    match network.kind:
+        case "bridge":
+            return (f"--network-bridge={network.name}",)
+        case "zone":
+            return (f"--network-zone={network.name}",)
+        case "host":
+            return ()
+        case _:
+            return ("--network-veth",)
 
 
 def _settings(guest: Guest) -> Iterator[str]:

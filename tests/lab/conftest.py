@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.lab import hosts, lab, preloaded
+from tests.lab import hosts, lab, lan, preloaded, ssh
 from tests.lab.host import reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.lab import Host
+    from tests.lab.lan import Lan
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -48,6 +49,31 @@ def fresh(lab_hosts: dict[str, Host]) -> dict[str, Host]:
     """Both hosts, as they were installed."""
     reset(lab_hosts.values())
     return lab_hosts
+
+
+UPLINK = """[Match]
+Name=eth0
+
+[Network]
+DHCP=ipv4
+"""
+ORIGINAL = "/etc/systemd/network/00-original.network"
+
+
+@pytest.fixture(scope="module")
+def network(fresh: dict[str, Host]) -> Iterator[Lan]:
+    """Both hosts, as they were installed, plugged into a network in which they ask for their addresses."""
+    with lan.lan() as found:
+        for host in fresh.values():
+            host.succeed(f"cd {Path(ORIGINAL).parent} && rm 10-uplink.network && echo '{UPLINK}' >{ORIGINAL}")
+            found.plug(host.spec, host.succeed("cat /sys/class/net/eth0/address").strip())
+        found.serve()
+        ssh.prepare()
+        for host in fresh.values():
+            host.succeed("networkctl reload")
+            host.wait_until_succeeds(f"ip address show dev eth0 | grep -q {lan.address_of(host.name)}/")
+        yield found
+    reset(fresh.values())
 
 
 @dataclass(frozen=True)

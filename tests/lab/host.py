@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, lock, machine, ssh, sysctls, sysroot
+from tests.lab import cgroup, lock, machine, network, ssh, sysctls, sysroot
 from tests.lab.fleet import SPECS
 from tests.lab.progress import step
 from tests.lab.shell import LabError, explain, retry
@@ -163,7 +163,7 @@ class Host:
             except LabError as error:
                 tail = machine.console(self.spec).read_text(errors="replace").splitlines()[-30:]
                 raise LabError(f"{error}\nconsole:\n" + "\n".join(tail)) from error
-            done.result = f"{self.spec.user}@{self.spec.address} answers"
+            done.result = f"{self.spec.user}@{network.address(self.spec)} answers"
 
     def _has_booted(self) -> bool:
         if not self.is_running:
@@ -173,7 +173,7 @@ class Host:
             raise LabError(f"failed units:\n{self.run('systemctl --failed --plain').stdout}")
         if state != "running":
             raise LabError(f"system state {state or 'unknown'}")
-        with socket.create_connection((self.spec.address, 22), timeout=5) as connection:
+        with socket.create_connection((network.address(self.spec), 22), timeout=5) as connection:
             return connection.recv(4) == b"SSH-"
 
 

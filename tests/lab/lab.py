@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: What the lab runs on this machine, and the Debian package that has it.
 TOOLS = {
     "chattr": "e2fsprogs",
+    "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
     "losetup": "mount",
     "mmdebstrap": "mmdebstrap",

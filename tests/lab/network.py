@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lab import lan
 from tests.lab.shell import LabError, retry, run
 
 if TYPE_CHECKING:
@@ -19,9 +20,17 @@ def nspawn_option(spec: HostSpec) -> str:
     return f"--network-veth-extra={spec.outer_interface}:eth0"
 
 
+def address(spec: HostSpec) -> str:
+    """Return the address by which the host is reached."""
+    return lan.address_of(spec.name) if lan.is_plugged(spec.name) else spec.address
+
+
 def connect(spec: HostSpec) -> None:
-    """Give the outer end its address, as soon as nspawn has made it."""
+    """Give the outer end its address, or plug it in, as soon as nspawn has made it."""
     retry(lambda: _exists(spec), 30, f"nspawn makes interface {spec.outer_interface}")
+    if lan.is_plugged(spec.name):
+        lan.plug(spec)
+        return
     run("ip", "address", "replace", f"{spec.outer_address}/31", "dev", spec.outer_interface)
     run("ip", "link", "set", spec.outer_interface, "up")
 

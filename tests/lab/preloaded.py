@@ -29,6 +29,7 @@ PRELOADED = (
     "pyinfra_cli.main",
     "pyinfra_nspawn.deploys.guest",
     "pyinfra_nspawn.deploys.host",
+    "pyinfra_nspawn.deploys.network",
     "tests.lab.killed",
 )
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from tests.lab import lan, network
 from tests.lab.fleet import SPECS
 from tests.lab.paths import RUN, SSH_CONFIG
 from tests.lab.shell import run
@@ -70,14 +71,14 @@ def _public(key: Path) -> Path:
 
 
 def _known_host(spec: HostSpec) -> str:
-    return f"{spec.name},{spec.address} {_public(_host_key(spec)).read_text()}"
+    return f"{spec.name},{spec.address},{lan.address_of(spec.name)} {_public(_host_key(spec)).read_text()}"
 
 
 def _client_config(spec: HostSpec) -> str:
     """Return plain lines only: paramiko reads this file too."""
     return (
         f"Host {spec.name}\n"
-        f"  HostName {spec.address}\n"
+        f"  HostName {network.address(spec)}\n"
         f"  User {spec.user}\n"
         f"  IdentityFile {KEY}\n"
         "  IdentitiesOnly yes\n"

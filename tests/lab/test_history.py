@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyinfra_nspawn import __version__
-from pyinfra_nspawn.operations._command import controller
+from pyinfra_nspawn.operations._program import controller
 from tests.lab.conftest import BOTH, deploy, pyinfra, succeed
 from tests.lab.script import script
 

@@ -217,7 +217,7 @@ def test_what_the_facts_send():
     assert sent(Sysroots().command()) == "main facts sysroots"
     assert sent(Guests().command()) == "main facts guests"
     assert sent(History().command()) == "main facts history 100"
-    assert sent(SnapshotFacts().command(whole=False)) == "main facts host -- sysroot /"
+    assert sent(SnapshotFacts().command(whole=False)) == "main facts host -- network -- sysroot /"
     assert shlex.split(sent(whole)) == shlex.split(
-        f'main facts host -- sysroots commit:{"a" * 64} "path:/srv/it\'s" -- guests web db'
+        f'main facts host -- network -- sysroots commit:{"a" * 64} "path:/srv/it\'s" -- guests web db'
     )

@@ -26,11 +26,12 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra_nspawn import __version__, operations
 from pyinfra_nspawn.facts.program import text as program_text
 from pyinfra_nspawn.operations import host, nspawn, ostree
-from pyinfra_nspawn.operations._command import TERMINAL, change, controller, wait
+from pyinfra_nspawn.operations._command import change, wait
+from pyinfra_nspawn.operations._program import TERMINAL, controller
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.reports.summary import Row, Summary, summary_of
-from pyinfra_nspawn.specs import Guest, HostSettings
+from pyinfra_nspawn.specs import Bridge, Guest, HostSettings
 from tests.unit.answers import answer, file_header, part, value
 from tests.unit.fleet import (
     ABC,
@@ -82,7 +83,7 @@ def test_each_operation_has_an_example_that_calls_it(function):
     call = expression.value
     module = function.__module__.rpartition(".")[2]
     assert ast.unparse(call.func) == f"{module}.{function.__name__}"
-    names = {"Guest": Guest, "HostSettings": HostSettings}
+    names = {"Bridge": Bridge, "Guest": Guest, "HostSettings": HostSettings}
     arguments = {word.arg: eval(ast.unparse(word.value), names) for word in call.keywords}
     assert not call.args
     assert arguments.pop("name")

@@ -31,7 +31,7 @@ from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.plans.render.templates import argument, word
 from pyinfra_nspawn.plans.step import Step
-from pyinfra_nspawn.specs import Bind, File, Guest, HostSettings, Limits, Source
+from pyinfra_nspawn.specs import Bind, Bridge, File, Guest, GuestNetwork, HostSettings, Limits, Source
 from pyinfra_nspawn.specs.base import MANAGED, InvalidSpecError, Spec
 from pyinfra_nspawn.specs.paths import canonical
 from tests.unit.seen import HOST, NEW, guest, host_sysroot
@@ -130,6 +130,9 @@ TASKS = st.integers(1, 4194304) | st.just("infinity")
 COMMIT = st.sampled_from(["0123456789abcdef" * 4, NEW])
 REF = like(r"[a-z_][a-z0-9._-]{0,5}(/[-._a-z0-9]{1,5}){0,2}")
 IMAGE = like(r"(ostree-unverified-registry|docker|oci):[!-~]{1,8}")
+LINK = like(r"[a-z][a-z0-9._-]{0,11}")
+NAMED = st.builds("{}:{}".format, st.sampled_from(["bridge", "zone"]), LINK)
+NETWORK_TEXT = st.sampled_from(["default", "veth", "host"]) | NAMED
 VARIABLE = like(r"[A-Za-z_][A-Za-z0-9_]{0,5}")
 UNIT = like(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,8}\.(service|timer|mount)")
 KEY = st.builds("{} AAAA{} {}".format, st.sampled_from(["ssh-rsa", "no-pty ssh-ed25519"]), WORD, LINE)
@@ -144,7 +147,7 @@ FIELDS = {
         "source": lambda of: of(st.sampled_from(["host", "guest"]) | COMMIT | REF | IMAGE) | parts(of),
         "sysroot": lambda of: of(st.sampled_from(["private", "shared"])),
         "isolation": lambda of: of(st.sampled_from(["private-users", "overlay", "none"])),
-        "network": lambda of: of(st.just("veth")),
+        "network": lambda of: of(NETWORK_TEXT) | data(GuestNetwork, of),
         "autostart": lambda of: of(st.booleans()),
         "after": lambda of: some(of(NAME)),
         "state": lambda of: of(st.sampled_from(["running", "stopped", "absent"])),
@@ -196,6 +199,30 @@ FIELDS = {
         "selinux": lambda of: of(st.sampled_from(["permissive", "enforcing", None])),
         "free_mib": lambda of: of(NUMBER),
         "starts_at_once": lambda of: of(NUMBER),
+        "bridge": lambda of: st.none() | data(Bridge, of),
+    },
+    GuestNetwork: {
+        "kind": lambda of: of(st.sampled_from(["default", "veth", "bridge", "zone", "host"])),
+        "name": lambda of: of(LINK),
+        "addresses": lambda of: some(of(st.sampled_from(["192.0.2.7/24", "2001:db8::7/64"]))),
+        "gateways": lambda of: some(of(st.sampled_from(["192.0.2.1", "fe80::1"]))),
+        "dns": lambda of: some(of(st.just("192.0.2.53"))),
+        "mac": lambda of: of(st.sampled_from(["02:00:00:00:00:01", "52:54:00:ab:cd:ef"])),
+    },
+    Bridge: {
+        "name": lambda of: of(LINK),
+        "uplinks": lambda of: some(of(st.sampled_from(["en*", "eth0", "52:54:00:ab:cd:ef"]))),
+        "dhcp": lambda of: of(st.sampled_from(["yes", "no", "ipv4", "ipv6"])),
+        "addresses": lambda of: some(of(st.sampled_from(["192.0.2.7/24", "2001:db8::7/64"]))),
+        "gateways": lambda of: some(of(st.sampled_from(["192.0.2.1", "fe80::1"]))),
+        "dns": lambda of: some(of(st.just("192.0.2.53"))),
+        "accept_ra": lambda of: of(st.none() | st.booleans()),
+        "mac": lambda of: of(st.sampled_from(["uplink", "52:54:00:ab:cd:ef"])),
+        "mtu": lambda of: of(st.none() | st.integers(68, 9000)),
+        "reached_at": lambda of: of(st.none() | st.just("192.0.2.7")),
+        "confirm_seconds": lambda of: of(st.integers(5, 600)),
+        "adopt": lambda of: of(st.booleans()),
+        "state": lambda of: of(st.sampled_from(["present", "absent"])),
     },
 }
 
@@ -244,11 +271,12 @@ def read(spec: type[Spec], drawn: object) -> Spec | str:
         return str(error)
 
 
-# A container image is refused: see test_plans_sysroot.py.
+# A container image is refused, see test_plans_sysroot.py; so is a bridge of a host that has none.
 GUESTS = (
     INVENTORIES[Guest]
     .map(lambda drawn: read(Guest, drawn))
     .filter(lambda found: isinstance(found, Guest) and not found.source.image)
+    .filter(lambda found: found.network.kind != "bridge" or found.network.name)
 )
 
 
@@ -299,13 +327,16 @@ def said_to_limit(wanted: Guest, text: str) -> list:
 def to_boot(wanted: Guest, credentials: str) -> list:
     """Return what 50-ostree.conf has to say; `credentials` is the directory that they are loaded from."""
     directory, shared = f"/var/lib/pyinfra-nspawn/{wanted.name}", wanted.sysroot == "shared"
+    network = wanted.network
     about = [("Description", f"OSTree guest {wanted.name}"), ("RequiresMountsFor", [directory])]
     service = [
         ("Environment", [f"PYINFRA_NSPAWN_DEFINITION={define(wanted).digest}"]),
+        *([("Environment", [f"SYSTEMD_NSPAWN_NETWORK_MAC={network.mac}"])] if network.mac else []),
         ("BindPaths", []),
         ("BindPaths", [f"{directory}/current/etc:{MOUNTS}/{wanted.name}/etc"]),
         *([("BindPaths", [f"{in_host(wanted)}/var:{MOUNTS}/{wanted.name}/var"])] if shared else []),
         ("ExecStartPre", []),
+        *([("ExecStartPre", awaiting(network.name))] if network.kind == "bridge" else []),
         *([("ExecStartPre", ["+sh", "-ec", choosing(wanted, directory)])] if wanted.source.guest else []),
         ("ExecStart", []),
         ("ExecStart", [*beginning(wanted), *container(wanted, directory, credentials)]),
@@ -313,6 +344,14 @@ def to_boot(wanted: Guest, credentials: str) -> list:
         *(("DeviceAllow", devices) for devices in ("", "/dev/net/tun rwm", "char-pts rw")),
     ]
     return [("Unit", about), ("Service", service)]
+
+
+def awaiting(bridge: str) -> list[str]:
+    script = (
+        'for _ in $(seq 300); do [ ! -e "/sys/class/net/$1" ] || exit 0; sleep 0.1; done; '
+        'echo "bridge $1 does not exist" >&2; exit 1'
+    )
+    return ["sh", "-ec", script, "sh", bridge]
 
 
 ISOLATION = {
@@ -375,9 +414,17 @@ def container(wanted: Guest, directory: str, credentials: str) -> list[str]:
         *(bound(bind, private=private) for bind in sorted(wanted.binds, key=mounted)),
         *options(wanted),
         *loaded(wanted, credentials),
-        *("--network-veth", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+        *CONNECTED.get(wanted.network.kind, lambda _: ["--network-veth"])(wanted.network.name),
+        *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *sorted({f"systemd.mask={name}" for name in wanted.mask_units}),
     ]
+
+
+CONNECTED = {
+    "bridge": lambda name: [f"--network-bridge={name}"],
+    "zone": lambda name: [f"--network-zone={name}"],
+    "host": lambda _: [],
+}
 
 
 def mounted(bind: Bind) -> str:
@@ -402,6 +449,7 @@ def options(wanted: Guest) -> list[str]:
 
 def loaded(wanted: Guest, directory: str) -> list[str]:
     made = {"tmpfiles.extra"} if wanted.authorized_keys or wanted.files else set()
+    made |= {"network.network.10-pyinfra-nspawn"} if wanted.network.addresses else set()
     return [f"--load-credential={name}:{directory}/{name}" for name in sorted({*wanted.credentials, *made})]
 
 

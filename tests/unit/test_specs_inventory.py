@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyinfra_nspawn.specs import Guest, Limits
+from pyinfra_nspawn.specs import Guest, GuestNetwork, Limits
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.inventory import errors_in, guests_from, settings_from
 
@@ -48,7 +48,8 @@ def test_defaults_may_be_specs():
 
 def test_a_guest_without_defaults_is_as_it_was():
     guest = Guest(name="web", hostname="www")
-    assert guests_from({"guests": [guest]}, "lab1") == (guest,)
+    (found,) = guests_from({"guests": [guest]}, "lab1")
+    assert found == guest.model_copy(update={"network": GuestNetwork(kind="veth")})
     assert guests_from({"guest_defaults": {"state": "stopped"}}, "lab1") == ()
 
 
@@ -88,3 +89,31 @@ def test_every_error_is_named():
 def test_settings_have_defaults():
     assert settings_from({}, "lab1").starts_at_once == 4
     assert settings_from({"nspawn_host": {"starts_at_once": 2}}, "lab1").starts_at_once == 2
+
+
+BRIDGE = {"bridge": {"name": "lan", "uplinks": ["en*"]}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "network", "kind", "name"),
+    [
+        ({}, "default", "veth", None),
+        (BRIDGE, "default", "bridge", "lan"),
+        (BRIDGE, "bridge", "bridge", "lan"),
+        (BRIDGE, "bridge:other", "bridge", "other"),
+        (BRIDGE, "veth", "veth", None),
+        (BRIDGE, "zone:lab", "zone", "lab"),
+        ({"bridge": {"uplinks": ["en*"], "state": "absent"}}, "default", "veth", None),
+    ],
+)
+def test_a_bridge_of_the_host_is_the_default_of_its_guests(settings, network, kind, name):
+    data = {"nspawn_host": settings, "guests": [{"name": "web", "network": network}]}
+    (guest,) = guests_from(data, "lab1")
+    assert (guest.network.kind, guest.network.name) == (kind, name)
+
+
+def test_a_bridge_without_a_name_needs_one_of_the_host():
+    data = {"guests": [{"name": "web", "network": "bridge"}]}
+    assert errors_in(data, "lab1") == [
+        "lab1: web: network: 'bridge' needs a name, for `nspawn_host` has no bridge"
+    ]

@@ -1,0 +1,221 @@
+"""The network of a host: its links, addresses, default routes, and who configures them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from pyinfra.api.facts import FactBase
+
+from pyinfra_nspawn.facts.base import (
+    GarbledError,
+    Record,
+    Unreadable,
+    decoded_name,
+    not_understood,
+    parse_answer,
+    refuse_failed,
+)
+from pyinfra_nspawn.facts.program import command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyinfra_nspawn.facts.base import Part
+
+
+@dataclass(frozen=True)
+class Link(Record):
+    """A network interface.
+
+    + name: of the interface
+    + kind: what made it, as `ip -d link` says: `bridge`, `veth`, `bond`, ...; empty for hardware
+    + mac: the present one
+    + permanent_mac: the hardware's own; the present one where it has none
+    + mtu: in bytes
+    + master: the bridge or bond that it is a port of; empty for none
+    + carrier: whether a cable is in it, so to speak
+    + wireless: whether it is a Wi-Fi station
+    + addresses: the global ones, with their prefixes
+    + network_file: the .network file that networkd configures it with; empty for none
+    + managed: whether networkd configures it
+    + dns: the servers that networkd knows for it
+    + client_id: by which networkd asks for its IPv4 address; empty for none
+    + manager_state: as NetworkManager says; empty where there is none
+    """
+
+    name: str
+    kind: str = ""
+    mac: str = ""
+    permanent_mac: str = ""
+    mtu: int = 1500
+    master: str = ""
+    carrier: bool = True
+    wireless: bool = False
+    addresses: tuple[str, ...] = ()
+    network_file: str = ""
+    managed: bool = False
+    dns: tuple[str, ...] = ()
+    client_id: bytes = b""
+    manager_state: str = ""
+
+    @property
+    def iaid(self) -> int | None:
+        """The identity association of its DHCP client id (RFC 4361); None for an id of another kind."""
+        return int.from_bytes(self.client_id[1:5], "big") if self.client_id[:1] == b"\xff" else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {**super().to_json(), "client_id": self.client_id.hex()}
+
+
+@dataclass(frozen=True)
+class Network(Record):
+    """The network of a host at one time.
+
+    + links: by name
+    + gateways: of the default routes, by address family: the router's address, or an empty text where a
+      route has none
+    + uplinks: the links that the default routes lead through
+    + networkd: whether systemd-networkd answers
+    + files: the text of each .network and .netdev file of ours in /etc/systemd/network, by path
+    + foreign: of each other one, its lines `Name=`, `Kind=` and `Bridge=`, by path
+    + changing: whether a change is being tried, and not decided yet
+    + verdict: why the last change was reverted since the host's boot: problem and hint; empty for none
+    """
+
+    links: dict[str, Link]
+    gateways: dict[int, str] = field(default_factory=dict)
+    uplinks: tuple[str, ...] = ()
+    networkd: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    changing: bool = False
+    verdict: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {**super().to_json(), "links": {name: link.to_json() for name, link in self.links.items()}}
+
+
+def parse_network(parts: Iterable[Part]) -> Network | Unreadable:
+    """Return the network that the parts of an answer describe."""
+    try:
+        return _network(list(parts))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return not_understood(error)
+
+
+def _network(parts: list[Part]) -> Network:
+    found = {part.words[0]: part for part in parts}
+    if "links" not in found:
+        raise GarbledError("the host has no `ip`, or was not asked for its network")
+    refuse_failed(found[name] for name in ("links", "routes"))
+    networkd = found.get("networkd")
+    answers = networkd is not None and networkd.code == 0
+    known = (
+        {link["Name"]: link for link in json.loads(networkd.output)["Interfaces"]}
+        if answers and networkd
+        else {}
+    )
+    states = _states(found.get("network-manager"))
+    wireless = found["wireless"].lines if "wireless" in found else ()
+    links = [
+        _link(link, known.get(link["ifname"], {}), states, wireless)
+        for link in json.loads(found["links"].output)
+        if link
+    ]
+    routes = [route for line in found["routes"].lines for route in json.loads(line or "[]")]
+    files = [part for part in parts if part.words[0] == "network-file"]
+    refuse_failed(files)
+    return Network(
+        links={link.name: link for link in links},
+        gateways=_gateways(found["routes"]),
+        uplinks=tuple(dict.fromkeys(route["dev"] for route in routes if "dev" in route)),
+        networkd=answers,
+        files={decoded_name(part.words[1]): part.output.decode(errors="replace") for part in files},
+        foreign={
+            decoded_name(part.words[1]): part.lines for part in parts if part.words[0] == "network-foreign"
+        },
+        changing="network-change" in found,
+        verdict=found["network-verdict"].lines if "network-verdict" in found else (),
+    )
+
+
+def _gateways(routes: Part) -> dict[int, str]:
+    """Return the router of the best default route of each family."""
+    found = {}
+    for family, line in zip((4, 6), routes.lines, strict=True):
+        ways = sorted(json.loads(line or "[]"), key=lambda route: route.get("metric", 0))
+        if ways:
+            found[family] = ways[0].get("gateway", "")
+    return found
+
+
+def _link(
+    link: dict[str, Any], known: dict[str, Any], states: dict[str, str], wireless: Iterable[str]
+) -> Link:
+    name = link["ifname"]
+    return Link(
+        name=name,
+        kind=link.get("linkinfo", {}).get("info_kind", ""),
+        mac=link.get("address", ""),
+        permanent_mac=link.get("permaddr") or link.get("address", ""),
+        mtu=link["mtu"],
+        master=link.get("master", ""),
+        carrier="LOWER_UP" in link["flags"],
+        wireless=name in wireless,
+        addresses=tuple(
+            f"{address['local']}/{address['prefixlen']}"
+            for address in link.get("addr_info", ())
+            if address.get("scope") == "global" and "local" in address
+        ),
+        network_file=known.get("NetworkFile") or "",
+        managed=known.get("AdministrativeState", "unmanaged") not in ("unmanaged", "pending", "initialized"),
+        dns=tuple(_address(server["Address"]) for server in known.get("DNS") or ()),
+        client_id=bytes((known.get("DHCPv4Client") or {}).get("ClientIdentifier") or ()),
+        manager_state=states.get(name, ""),
+    )
+
+
+def _address(octets: list[int]) -> str:
+    return str(ip_address(bytes(octets)))
+
+
+def _states(part: Part | None) -> dict[str, str]:
+    """Return what NetworkManager says of each link: `nmcli -t` escapes colons with a backslash."""
+    if part is None or part.code != 0:
+        return {}
+    pairs = (line.rpartition(":") for line in part.lines)
+    return {name.replace("\\:", ":"): state for name, _, state in pairs}
+
+
+class NetworkFacts(FactBase[Network | Unreadable]):
+    """Read the network of a host: links, addresses, default routes, and who configures them.
+
+    Returns `Network`, or `Unreadable` when it could not be determined.
+
+    **Example:**
+
+    .. code:: shell
+
+        pyinfra inventories/mine.py fact pyinfra_nspawn.facts.network.NetworkFacts
+    """
+
+    def command(self) -> str:
+        """Return the command; it exits 0 whatever it finds."""
+        return command_line("facts", "network")
+
+    @staticmethod
+    def default() -> Unreadable:
+        """Return what stands for no answer."""
+        return Unreadable("the host gave no answer")
+
+    def process(self, output: list[str]) -> Network | Unreadable:
+        """Parse the answer."""
+        try:
+            return parse_network(parse_answer(output))
+        except ValueError as error:
+            return not_understood(error)

@@ -1,0 +1,37 @@
+# shellcheck shell=sh
+# Links, addresses, default routes, and the files of the manager that configures them; see facts/network.py.
+
+facts_network() {
+    have ip || return 0
+    part links ip -j -d address
+    part routes network_routes
+    ! have networkctl || brief networkd timeout "$tool_seconds" networkctl --json=short --no-pager list
+    ! have nmcli || brief network-manager timeout "$tool_seconds" nmcli -t -f DEVICE,STATE device
+    brief wireless network_wireless
+    for _file in "$etc"/systemd/network/*.network "$etc"/systemd/network/*.netdev; do
+        [ ! -f "$_file" ] || network_file "$_file"
+    done
+    [ ! -e "$run/pyinfra-nspawn/network" ] || value network-change yes
+    [ ! -s "$run/pyinfra-nspawn/network-verdict" ] || part network-verdict printable <"$run/pyinfra-nspawn/network-verdict"
+}
+
+# A line of JSON for each family.
+network_routes() {
+    ip -j -4 route show default && ip -j -6 route show default
+}
+
+network_wireless() {
+    for _link in /sys/class/net/*; do
+        [ ! -e "$_link/wireless" ] && [ ! -e "$_link/phy80211" ] || printf '%s\n' "${_link##*/}"
+    done
+}
+
+# network_file PATH: ours, or what a foreign one says of bridges: it may hold the keys of a tunnel.
+network_file() {
+    if is_ours "$1"; then
+        content network-file "$1" "$(stat -L -c %s "$1")"
+    else
+        as_word "$1"
+        brief "network-foreign $word" sed -n 's/^[[:space:]]*\(Name\|Kind\|Bridge\)[[:space:]]*=[[:space:]]*/\1=/p' "$1"
+    fi
+}

@@ -1,0 +1,327 @@
+# shellcheck shell=sh
+# A changed network of the host: tried in /run, and kept only once the controller has reached the host through it. Units of
+# their own do it, which outlive the connection. A timer, a crash, a power cut and a reboot all end in the old network.
+#
+# $tried holds the change: what was sent, and one of `pending`, `kept` and `reverting`. Whoever renames `pending` decides:
+# rename(2) succeeds once. `checked` says that the host itself is content.
+# What was sent are lines, a word each but for the first and the base64 at the end:
+#   run NAME BASE64       a file in /run/systemd/network, to try
+#   copy NAME PATH        the same, with the content of a file of the host
+#   etc PATH BASE64       a file, once the change is kept; `-` in the place of base64 removes it
+#   aside PATH            a foreign file, moved aside then
+#   made LINK             a link that goes when the change is reverted
+#   gone LINK             a link that goes when it is kept
+#   address LINK          a link that must come to have an address
+#   answer ADDRESS        a DNS server: one that answered before must answer again
+
+TIMER=pyinfra-nspawn-network-revert
+TRIAL=pyinfra-nspawn-network-trial
+RECONFIGURE_SECONDS=10
+
+network_paths() {
+    tried=$run/pyinfra-nspawn/network tried_files=$run/systemd/network network_verdict=$run/pyinfra-nspawn/network-verdict
+}
+
+# network - SECONDS DIGEST PROGRAM-BYTES BYTES: arms the timer, and has the change tried once this command has answered.
+network() {
+    network_paths
+    program=$(received "$4")
+    sent=$(received "$5")
+    network_recover
+    [ ! -d "$tried" ] || die "another change of the network is being tried" "Wait a minute, then run again."
+    result=changed
+    rm -f "$network_verdict"
+    (
+        umask 077
+        mkdir -p "$tried"
+    )
+    printf '%s\n' "$sent" | install_file 600 "$tried/payload"
+    # shellcheck disable=SC2016 # for the shell that reads it
+    printf '%s\nmain "$@"\n' "$program" | install_file 700 "$tried/program"
+    global_addresses >"$tried/addresses"
+    for _family in 4 6; do
+        ip "-$_family" route show | grep ' via ' | sed "s/^/$_family /" || :
+    done >"$tried/routes"
+    gateways_that_answer >"$tried/gateways"
+    servers_that_answer >"$tried/servers"
+    echo "$3" >"$tried/pending"
+    network_unit "$TIMER" "Restore the network of this host" --on-active="$2" --timer-property=AccuracySec=100ms -- \
+        network-revert "the controller did not reach the host within $2 s"
+    network_unit "$TRIAL" "Try a changed network" -- network-trial "$2" $$
+}
+
+# network_unit NAME DESCRIPTION OPTION... -- WORD...: a mode of the program, in a unit of its own.
+network_unit() {
+    _name=$1 _description=$2
+    shift 2
+    _options=''
+    while [ "$1" != -- ]; do
+        _options="$_options $1"
+        shift
+    done
+    shift
+    systemctl reset-failed "$_name.service" 2>/dev/null || :
+    # shellcheck disable=SC2086 # options without spaces
+    systemd-run --quiet --collect --no-block --unit="$_name" --description="$_description" $_options \
+        sh "$tried/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} "$@"
+}
+
+# network_trial SECONDS PID: applies the change and watches over it until the host itself is content. PID armed it, and still
+# has to answer over a connection that this may cut.
+network_trial() {
+    set -e
+    guest=- verb=network result=changed
+    network_paths
+    now
+    _until=$((now + $1))
+    while [ -d "/proc/$2" ] && [ "$now" -lt "$_until" ]; do
+        sleep 0.1
+        now
+    done
+    sleep 0.3 # for the last packets of its answer
+    lock
+    [ -e "$tried/pending" ] || exit 0
+    trap 'network_revert "the change could not be applied"' EXIT
+    install_tried
+    reload_networkd
+    unlock
+    trap - EXIT
+    until network_works; do
+        echo "$problem" >"$tried/problem"
+        now
+        [ "$now" -lt "$_until" ] || network_revert "$problem"
+        [ -e "$tried/pending" ] || exit 0
+        sleep 0.2
+    done
+    : >"$tried/checked"
+}
+
+install_tried() {
+    mkdir -p "$tried_files"
+    while read -r _word _name _content; do
+        case $_word in
+        run) printf '%s' "$_content" | base64 -d | install_file 644 "$tried_files/$_name" ;;
+        copy) install_file 644 "$tried_files/$_name" <"$_content" ;;
+        esac
+    done <"$tried/payload"
+}
+
+remove_tried() {
+    while read -r _word _name _; do
+        case $_word in run | copy) rm -f "$tried_files/$_name" "$tried_files/.$_name.new" ;; esac
+    done <"$tried/payload"
+}
+
+# reload_networkd: one that does not run, or does not answer, is started again.
+reload_networkd() {
+    if ! systemctl is-active --quiet systemd-networkd.service || ! timeout 5 networkctl reload; then
+        timeout 60 systemctl restart systemd-networkd.service
+    fi
+}
+
+# links_of WORD: the links that the change speaks of so.
+links_of() {
+    sed -n "s/^$1 //p" "$tried/payload"
+}
+
+delete_links() { # WORD
+    for _link in $(links_of "$1"); do
+        [ ! -e "/sys/class/net/$_link" ] || timeout 10 ip link delete "$_link" || :
+    done
+}
+
+# network_works: whether the host has what it had before; sets problem to what it lacks.
+network_works() {
+    for _link in $(links_of address); do
+        problem="$_link got no address"
+        ip -o address show dev "$_link" scope global 2>/dev/null | grep -q . || return
+    done
+    while read -r _family _gateway; do
+        problem="the default route was lost (IPv$_family)"
+        _now=$(gateway "$_family")
+        [ -n "$_now" ] || return
+        problem="the gateway ${_now%% *} does not answer"
+        # shellcheck disable=SC2086 # an address and a link
+        has_neighbour $_now || return
+    done <"$tried/gateways"
+    problem="no DNS server answers any more"
+    [ ! -s "$tried/servers" ] || [ -n "$(servers_that_answer)" ]
+}
+
+# global_addresses: a line each, less those of guests' links.
+global_addresses() {
+    ip -o address show scope global | sed -n 's/^[0-9]*: \([^ ]*\) *inet6* \([^ ]*\) .*/\1 \2/p' | grep -v '^v[ebz]-' | sort
+}
+
+# gateways_that_answer: FAMILY ADDRESS of the default routes whose router answers.
+gateways_that_answer() {
+    for _family in 4 6; do
+        _now=$(gateway "$_family")
+        # shellcheck disable=SC2086 # an address and a link
+        [ -z "$_now" ] || ! has_neighbour $_now || printf '%s %s\n' "$_family" "${_now%% *}"
+    done
+}
+
+# gateway FAMILY: ADDRESS LINK of the best default route; nothing without one.
+gateway() {
+    ip -o "-$1" route show default | sed -n 's/^default via \(inet6* \)\{0,1\}\([^ ]*\) dev \([^ ]*\) .*/\2 \3/p' | head -n 1
+}
+
+# has_neighbour ADDRESS LINK: whether it answers on the link itself (ARP, or neighbour discovery), which no firewall of it
+# forbids. A packet to it has the kernel ask.
+has_neighbour() {
+    # What was learnt some time ago proves nothing. What is configured stays.
+    ip neighbour flush to "$1" dev "$2" 2>/dev/null || :
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        _state=$(ip neighbour show "$1" dev "$2" 2>/dev/null)
+        case $_state in
+        *REACHABLE* | *STALE* | *DELAY* | *PERMANENT* | *NOARP*) return 0 ;;
+        esac
+        poke "$1" "$2"
+        sleep 0.2
+    done
+    return 1
+}
+
+poke() { # ADDRESS LINK
+    case $1 in fe80:*) _to=$1%$2 ;; *) _to=$1 ;; esac
+    # shellcheck disable=SC2016 # for bash, whose /dev/udp this is
+    timeout 1 bash -c 'printf x >"/dev/udp/$0/9"' "$_to" 2>/dev/null || timeout 1 ping -c 1 -W 1 "$_to" >/dev/null 2>&1 || :
+}
+
+# servers_that_answer: those DNS servers of the change that do.
+servers_that_answer() {
+    for _server in $(links_of answer); do
+        ! dns_answers "$_server" || echo "$_server"
+    done
+}
+
+# dns_answers ADDRESS: a question for the root's name servers, over UDP.
+dns_answers() {
+    # shellcheck disable=SC2016 # for bash, whose /dev/udp this is
+    timeout 2 bash -c 'exec 3<>"/dev/udp/$0/53" &&
+        printf "\1\2\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1" >&3 && head -c 2 <&3' "$1" 2>/dev/null | grep -q .
+}
+
+# network_revert PROBLEM: restores the old network, unless the new one was confirmed. It waits for no other run.
+network_revert() {
+    trap - EXIT
+    set +e
+    guest=- verb=network result=changed problem=''
+    network_paths
+    mv "$tried/pending" "$tried/reverting" 2>/dev/null || [ -e "$tried/reverting" ] || exit 0
+    exec 9>"$run/pyinfra-nspawn.lock"
+    flock -w 5 9
+    # What the host lacked is why nobody reached it.
+    [ -e "$tried/checked" ] || read -r problem <"$tried/problem"
+    restore_network
+    printf '%s\n' "${problem:-$1}" >"$network_verdict"
+    record failed "restored the old network"
+    rm -rf "$tried"
+    systemctl stop "$TIMER.timer" "$TRIAL.service" 2>/dev/null
+    exit 0
+}
+
+restore_network() {
+    remove_tried
+    delete_links made
+    reload_networkd
+    restored "$RECONFIGURE_SECONDS" || take_addresses
+}
+
+# take_addresses: as they were, where the manager cannot have them back: its DHCP server may be gone. It keeps them until it has
+# others.
+take_addresses() {
+    while read -r _link _address; do
+        ip address add "$_address" brd + dev "$_link" 2>/dev/null || ip address add "$_address" dev "$_link" 2>/dev/null
+    done <"$tried/addresses"
+    while read -r _family _route; do
+        # shellcheck disable=SC2086 # words of a route
+        ip "-$_family" route add $_route 2>/dev/null
+    done <"$tried/routes"
+}
+
+restored() { # SECONDS
+    now
+    _end=$((now + $1))
+    until [ "$(global_addresses)" = "$(cat "$tried/addresses")" ]; do
+        now
+        [ "$now" -lt "$_end" ] || return
+        sleep 0.2
+    done
+}
+
+# network_keep - DIGEST SECONDS: keep the change of that digest, which the controller has reached the host through. Waits while
+# the host itself is not content, and keeps nothing then: that connection may be older than the change. Fails when the host
+# has restored its network.
+network_keep() {
+    network_paths
+    if [ ! -e "$tried/checked" ]; then
+        await_checked "$3"
+        return
+    fi
+    [ "$(cat "$tried/pending" 2>/dev/null)" = "$2" ] || network_was_restored
+    mv "$tried/pending" "$tried/kept" 2>/dev/null || network_was_restored
+    systemctl stop "$TIMER.timer" 2>/dev/null || :
+    result=changed
+    keep_network
+}
+
+await_checked() { # SECONDS
+    now
+    _until=$((now + $1))
+    until [ -e "$tried/checked" ]; do
+        [ -e "$tried/pending" ] || network_was_restored
+        now
+        [ "$now" -lt "$_until" ] || die "the host is not content with the new network" "It restores its network."
+        unlock
+        sleep 0.1
+        lock_again
+    done
+}
+
+network_was_restored() {
+    _why=$(head -n 1 "$network_verdict" 2>/dev/null || :)
+    die "the host restored its network: ${_why:-it did not keep the new one}" "Correct the inventory, or the network, then run again."
+}
+
+# keep_network: in this order, so that a power cut on the way leaves an uplink that works.
+keep_network() {
+    while read -r _word _path _content; do
+        case $_word in
+        etc) keep_network_file "$_path" "$_content" ;;
+        aside) [ ! -e "$_path" ] || mv -f "$_path" "$_path.before-pyinfra-nspawn" ;;
+        esac
+    done <"$tried/payload"
+    remove_tried
+    delete_links gone
+    reload_networkd
+    rm -rf "$tried"
+}
+
+keep_network_file() { # PATH BASE64
+    mkdir -p "${1%/*}"
+    if [ "$2" = - ]; then
+        rm -f "$1"
+    else
+        printf '%s' "$2" | base64 -d | install_file 644 "$1"
+        sync "$1"
+    fi
+    sync "${1%/*}"
+}
+
+# network_recover: finish or undo what a killed run has left. What is pending has its timer, if that was armed.
+network_recover() {
+    [ -d "$tried" ] || return 0
+    if [ -e "$tried/kept" ]; then
+        keep_network
+    elif [ -e "$tried/reverting" ]; then
+        systemctl is-active --quiet "$TIMER.service" "$TRIAL.service" || {
+            restore_network
+            rm -rf "$tried"
+        }
+    elif ! systemctl is-active --quiet "$TIMER.timer"; then
+        [ ! -s "$tried/payload" ] || restore_network
+        rm -rf "$tried"
+    fi
+}

@@ -1,0 +1,293 @@
+"""A host's bridge: what differs from what is wanted, and the change that is tried before it is kept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.readable import readable
+from pyinfra_nspawn.plans.render.network import (
+    bridge_of,
+    former_of,
+    is_ours,
+    is_uplink_path,
+    kept,
+    netdev_path,
+    network_path,
+    render_bridge,
+    render_idle,
+    tried_name,
+)
+from pyinfra_nspawn.plans.step import Confirmation, FileDiff, Step
+from pyinfra_nspawn.plans.uplinks import error, matched, refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pyinfra_nspawn.facts.network import Link, Network
+    from pyinfra_nspawn.plans.host import HostComparison
+    from pyinfra_nspawn.specs.network import Bridge
+
+
+@dataclass(frozen=True)
+class BridgeComparison:
+    """A bridge as the inventory wants it beside the host's network.
+
+    + bridge: as it is wanted
+    + seen: the host's network
+    """
+
+    bridge: Bridge
+    seen: Network
+
+    @cached_property
+    def link(self) -> Link | None:
+        """The bridge itself; None while it does not exist."""
+        return self.seen.links.get(self.bridge.name)
+
+    @cached_property
+    def uplinks(self) -> dict[str, Link]:
+        """The link of each uplink, by the uplink as the inventory has it; only where it is exactly one."""
+        found = {uplink: matched(uplink, self.seen) for uplink in self.bridge.uplinks}
+        return {uplink: links[0] for uplink, links in found.items() if len(links) == 1}
+
+    @cached_property
+    def foreign(self) -> tuple[str, ...]:
+        """The files of others about a bridge of that name."""
+        lines = {f"Name={self.bridge.name}", f"Bridge={self.bridge.name}"}
+        return tuple(path for path, said in sorted(self.seen.foreign.items()) if lines & set(said))
+
+    @cached_property
+    def ours(self) -> bool:
+        """Whether the bridge is ours."""
+        return netdev_path(self.bridge.name) in self.seen.files
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The content of each file by its path, as it is wanted."""
+        source = self._source
+        config = self.seen.files.get(network_path(self.bridge.name), "")
+        iaid = kept(config, "IAID")
+        return render_bridge(
+            self.bridge,
+            mac=self._mac,
+            iaid=int(iaid) if iaid else source.iaid if source and not self.ours else None,
+            by_mac=kept(config, "ClientIdentifier") == "mac" if self.ours else _is_by_mac(source),
+            former={uplink: self._former(link) for uplink, link in self.uplinks.items()},
+        )
+
+    @cached_property
+    def _source(self) -> Link | None:
+        """The link whose identity the bridge takes: its own when it is adopted, else its first uplink's."""
+        return self.link or next(iter(self.uplinks.values()), None)
+
+    @cached_property
+    def _mac(self) -> str:
+        if self.bridge.mac != "uplink":
+            return self.bridge.mac
+        before = kept(self.seen.files.get(netdev_path(self.bridge.name), ""), "MACAddress")
+        return before or (self._source.mac if self._source else "")
+
+    def _former(self, link: Link) -> str:
+        """Return the file that configured an uplink before it was one."""
+        if not is_ours(link.network_file):
+            return "" if link.network_file in self.foreign else link.network_file
+        path = f"/etc/systemd/network/{link.network_file.rpartition('/')[2].replace('0+', '0-', 1)}"
+        return former_of(self.seen.files.get(path, ""))
+
+    @property
+    def superfluous(self) -> tuple[str, ...]:
+        """Our files of any bridge that are not wanted, those of uplinks first."""
+        found = [path for path in self.seen.files if is_ours(path) and path not in self.files]
+        return tuple(sorted(found, key=lambda path: (not is_uplink_path(path), path)))
+
+
+def _is_by_mac(link: Link | None) -> bool:
+    return link is not None and link.client_id[:1] == b"\x01"
+
+
+def network(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Have the host's bridge as the inventory wants it; without one, leave the network as it is."""
+    bridge = comparison.settings.bridge
+    if bridge is None:
+        yield from _unnamed(comparison)
+        return
+    wanted = BridgeComparison(bridge, readable("the host's network", comparison.snapshot.network))
+    yield from _present(wanted) if bridge.state == "present" else _absent(wanted)
+
+
+def _unnamed(comparison: HostComparison) -> Iterator[Finding]:
+    """Yield a note about a bridge of ours that the inventory does not name."""
+    seen = comparison.snapshot.network
+    files = getattr(seen, "files", {})
+    for name in sorted({bridge_of(path) for path in files if is_ours(path)}):
+        problem = f"bridge {name} is ours, and the inventory does not name it"
+        hint = f"Add `bridge: {{name: {name}}}` to `nspawn_host`, with `state: absent` to remove it."
+        yield Finding("extra", problem, hint, field="bridge", seen=name, severity="note")
+
+
+def _present(wanted: BridgeComparison) -> Iterator[Step | Finding]:
+    errors = [*_undecided(wanted), *_foreign(wanted), *refusals(wanted.bridge, wanted.seen)]
+    if errors:
+        raise Refused(*errors)
+    findings = [*_files_differ(wanted), *_links_differ(wanted)]
+    if not findings:
+        return
+    yield from findings
+    name = wanted.bridge.name
+    through = ", ".join(link.name for link in wanted.uplinks.values())
+    lines = [
+        *(f"run {tried_name(path)} {_encoded(content)}" for path, content in wanted.files.items()),
+        *(
+            _tried_without(path, wanted.seen.files[path])
+            for path in wanted.superfluous
+            if is_uplink_path(path)
+        ),
+        *(f"etc {path} {_encoded(content)}" for path, content in wanted.files.items()),
+        *(f"etc {path} -" for path in wanted.superfluous),
+        *(f"aside {path}" for path in wanted.foreign),
+        *([f"made {name}"] if wanted.link is None else []),
+        *(f"gone {other}" for other in sorted({*map(bridge_of, wanted.superfluous)} - {name})),
+        *([f"address {name}"] if wanted.bridge.uplinks or wanted.bridge.addresses else []),
+        *_answers([*wanted.uplinks.values(), *([wanted.link] if wanted.link else [])]),
+    ]
+    what = f"bridge {through} into {name}" if through else f"make bridge {name}"
+    yield _step(wanted, what, lines)
+
+
+def _absent(wanted: BridgeComparison) -> Iterator[Step | Finding]:
+    name, seen = wanted.bridge.name, wanted.seen
+    ours = [path for path in seen.files if is_ours(path) and bridge_of(path) == name]
+    if not ours:
+        return
+    released = [path for path in ours if is_uplink_path(path)]
+    errors = [*_undecided(wanted), *_in_use(wanted), *_without_a_past(wanted, released)]
+    if errors:
+        raise Refused(*errors)
+    uplinks = [link for link in seen.links.values() if link.master == name]
+    has_address = wanted.link is not None and bool(wanted.link.addresses)
+    yield Finding("extra", f"the host has bridge {name}", field="bridge", wanted="absent", seen=name)
+    lines = [
+        *(_tried_without(path, seen.files[path]) for path in released),
+        f"run {tried_name(network_path(name))} {_encoded(render_idle(name))}",
+        *(f"etc {path} -" for path in [*released, *(path for path in ours if path not in released)]),
+        f"gone {name}",
+        *(f"address {link.name}" for link in uplinks if has_address),
+        *_answers([wanted.link] if wanted.link else []),
+    ]
+    yield _step(wanted, f"remove bridge {name}", lines, removed=ours)
+
+
+def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: Iterable[str] = ()) -> Step:
+    payload = "\n".join(lines)
+    digest = hashlib.sha256(payload.encode()).hexdigest()[:32]
+    bridge = wanted.bridge
+    after: Mapping[str, str] = {} if removed else wanted.files
+    gone = removed or wanted.superfluous
+    return Step(
+        f"{what}, and restore the network unless this controller reaches the host within "
+        f"{bridge.confirm_seconds} s",
+        "network",
+        arguments=(str(bridge.confirm_seconds), digest),
+        payload=payload,
+        program=True,
+        diffs=tuple(
+            FileDiff(path, _lines(wanted.seen.files.get(path, "")), _lines(after.get(path, "")))
+            for path in [*after, *gone]
+            if wanted.seen.files.get(path) != after.get(path)
+        ),
+        confirmation=Confirmation(bridge.confirm_seconds, digest, bridge.reached_at or ""),
+    )
+
+
+def _tried_without(path: str, content: str) -> str:
+    """Return the line that tries the network without one of our files of uplinks."""
+    return f"copy {tried_name(path)} {former_of(content)}"
+
+
+def _answers(links: Iterable[Link]) -> list[str]:
+    return [f"answer {server}" for server in dict.fromkeys(dns for link in links for dns in link.dns)]
+
+
+def _undecided(wanted: BridgeComparison) -> Iterator[Finding]:
+    if wanted.seen.changing:
+        yield error("interrupted", "a change of the network is being tried", "Wait a minute, then run again.")
+
+
+def _foreign(wanted: BridgeComparison) -> Iterator[Finding]:
+    """Yield an error for a bridge of that name that somebody else made."""
+    name, link = wanted.bridge.name, wanted.link
+    if link is not None and link.kind != "bridge":
+        problem = f"{name} is a link already, and no bridge"
+        yield error("foreign", problem, "Give the bridge another name.", seen=link.kind)
+    elif wanted.ours or (wanted.foreign and wanted.bridge.adopt):
+        return
+    elif wanted.foreign:
+        problem = f"bridge {name} is somebody else's: {', '.join(wanted.foreign)}"
+        yield error("foreign", problem, "Set `adopt` on the bridge, or give it another name.", seen=name)
+    elif link is not None:
+        problem = f"a bridge {name} exists that no file of systemd-networkd's makes"
+        yield error("foreign", problem, "Remove it, or give the bridge another name.", seen=name)
+
+
+def _without_a_past(wanted: BridgeComparison, released: Iterable[str]) -> Iterator[Finding]:
+    """Yield an error for each uplink of which no file says how it was configured before."""
+    for path in released:
+        if not former_of(wanted.seen.files[path]):
+            problem = f"how the uplink of {path} was configured before is unknown: the bridge was adopted"
+            hint = 'Add a line "# In the place of FILE" to it, with a .network file for the time after.'
+            yield error("impossible", problem, hint, seen=path)
+
+
+def _in_use(wanted: BridgeComparison) -> Iterator[Finding]:
+    ports = [link.name for link in wanted.seen.links.values() if link.master == wanted.bridge.name]
+    if guests := sorted(port for port in ports if port.startswith("vb-")):
+        problem = f"guests use bridge {wanted.bridge.name}: {', '.join(guests)}"
+        yield error("impossible", problem, "Give these guests another network first.", seen=guests[0])
+
+
+def _files_differ(wanted: BridgeComparison) -> Iterator[Finding]:
+    seen = wanted.seen.files
+    for path, content in wanted.files.items():
+        if path not in seen:
+            yield Finding("missing", f"{path} does not exist", field="bridge", wanted=path)
+        elif seen[path] != content:
+            yield Finding("differs", f"{path} differs", field="bridge", wanted=path)
+    for path in wanted.superfluous:
+        yield Finding("extra", f"{path} is not wanted any more", field="bridge", seen=path)
+    for path in wanted.foreign:
+        yield Finding("foreign", f"{path} is moved aside", field="bridge", seen=path)
+
+
+def _links_differ(wanted: BridgeComparison) -> Iterator[Finding]:
+    """Yield what of the network in force is not as its files say."""
+    name, link = wanted.bridge.name, wanted.link
+    if link is None:
+        yield Finding("missing", f"bridge {name} does not exist", field="bridge", wanted=name)
+        return
+    for uplink in wanted.uplinks.values():
+        if uplink.master != name:
+            yield _differs(f"{uplink.name} is no port of {name}", name, uplink.master)
+    wanted_mtu = wanted.bridge.mtu
+    for one in (link, *wanted.uplinks.values()):
+        if wanted_mtu and one.mtu != wanted_mtu:
+            yield _differs(f"the MTU of {one.name} is {one.mtu}", str(wanted_mtu), str(one.mtu))
+    for address in wanted.bridge.addresses:
+        if address not in link.addresses:
+            yield _differs(f"{name} does not have {address}", address, ", ".join(link.addresses))
+
+
+def _differs(problem: str, wanted: str, seen: str) -> Finding:
+    return Finding("differs", problem, field="bridge", wanted=wanted, seen=seen)
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.splitlines())

@@ -1,0 +1,108 @@
+"""Which links a bridge may take, and why not."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.render.network import is_ours, is_read_before_ours
+from pyinfra_nspawn.specs.network import is_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyinfra_nspawn.facts.network import Link, Network
+    from pyinfra_nspawn.plans.finding import Kind
+    from pyinfra_nspawn.specs.network import Bridge
+
+# systemd-nspawn(1): the host's ends of guests' links, and its bridges of zones.
+_OF_GUESTS = ("ve-", "vb-", "vz-")
+
+# Who writes files for networkd or has it write none, by a part of their paths.
+_OWNERS = {"netplan": "netplan", "cloud-init": "cloud-init", "ifupdown": "ifupdown"}
+
+
+def error(kind: Kind, problem: str, hint: str, *, seen: str = "") -> Finding:
+    """Return an error about the bridge, for which nothing is changed."""
+    return Finding(kind, problem, hint, field="bridge", seen=seen, severity="error")
+
+
+def matched(uplink: str, seen: Network) -> list[Link]:
+    """Return the links that an uplink of the inventory names: by name, glob or permanent MAC."""
+    return [
+        link
+        for link in seen.links.values()
+        if not link.name.startswith(_OF_GUESTS)
+        and link.kind != "bridge"
+        and (link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink))
+        and link.name != "lo"
+    ]
+
+
+def refusals(bridge: Bridge, seen: Network) -> Iterator[Finding]:
+    """Yield an error for everything that forbids to make this bridge on this host."""
+    taken: dict[str, str] = {}
+    for uplink in bridge.uplinks:
+        links = matched(uplink, seen)
+        if len(links) != 1:
+            yield _not_one(uplink, links)
+            continue
+        (link,) = links
+        if link.name in taken:
+            problem = f"uplinks {taken[link.name]} and {uplink} are the same link, {link.name}"
+            yield error("impossible", problem, "Write each link once in `uplinks`.", seen=link.name)
+        taken[link.name] = uplink
+        yield from _unfit(link, bridge)
+        yield from _managed_otherwise(link, seen)
+    yield from _clashes(bridge, seen, set(taken))
+    if not bridge.uplinks and not seen.networkd:
+        yield error("unfit", "systemd-networkd does not run", "Start it: it makes the bridge.")
+
+
+def _not_one(uplink: str, links: list[Link]) -> Finding:
+    if links:
+        problem = f"uplink {uplink} matches {', '.join(sorted(link.name for link in links))}"
+        return error("impossible", problem, "Write the name of one of them in `uplinks`.", seen=links[0].name)
+    hint = 'Run "ip link" on the host, and write the name of its uplink in `uplinks`.'
+    return error("impossible", f"no link matches uplink {uplink}", hint)
+
+
+def _unfit(link: Link, bridge: Bridge) -> Iterator[Finding]:
+    if link.wireless:
+        problem = f"{link.name} is a Wi-Fi station, and access points drop the frames of a bridge behind one"
+        yield error("impossible", problem, "Leave the guests on their own network (`veth`).", seen=link.name)
+    if link.master not in ("", bridge.name):
+        problem = f"{link.name} is a port of {link.master} already"
+        yield error("impossible", problem, f"Name {link.master} in `uplinks`, or free it.", seen=link.master)
+
+
+def _managed_otherwise(link: Link, seen: Network) -> Iterator[Finding]:
+    """Yield an error for a link that systemd-networkd does not configure by files that may be overridden."""
+    owner = next((owner for part, owner in _OWNERS.items() if part in link.network_file), "")
+    if owner:
+        problem = f"{link.name} is configured by {owner}: {link.network_file}"
+        yield error("impossible", problem, f"Make the bridge in {owner}'s configuration.", seen=owner)
+    elif link.manager_state not in ("", "unmanaged", "unavailable"):
+        problem = (
+            f"NetworkManager configures {link.name}, and only systemd-networkd's bridges can be made yet"
+        )
+        yield error("impossible", problem, "Make the bridge with nmcli.", seen="NetworkManager")
+    elif not (seen.networkd and link.managed):
+        problem = f"systemd-networkd does not configure {link.name}"
+        yield error("impossible", problem, "Have it configure the link: networkctl(1).", seen=link.name)
+    elif not is_ours(link.network_file) and is_read_before_ours(link.network_file):
+        problem = f"{link.network_file} comes before our files, and would win"
+        hint = "Rename it so that it sorts after 0-pyinfra-nspawn."
+        yield error("impossible", problem, hint, seen=link.network_file)
+
+
+def _clashes(bridge: Bridge, seen: Network, uplinks: set[str]) -> Iterator[Finding]:
+    """Yield an error for each address that another link of the host has."""
+    own = {address.partition("/")[0] for address in bridge.addresses}
+    for link in seen.links.values():
+        if link.name in uplinks or bridge.name in (link.name, link.master):
+            continue
+        for address in sorted(own & {address.partition("/")[0] for address in link.addresses}):
+            problem = f"{address} is an address of {link.name} already"
+            yield error("impossible", problem, "Correct `addresses`.", seen=link.name)
