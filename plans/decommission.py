@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import is_managed, is_our_guest
 from pyinfra_nspawn.plans.readable import readable
+from pyinfra_nspawn.plans.render.network import bridge_of, is_ours
 from pyinfra_nspawn.plans.step import FileDiff, Step
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE
 
@@ -31,6 +32,15 @@ def guests_may_go(comparison: HostComparison) -> Iterator[Step | Finding]:
             problem = f"the /var of guest {name} would be left on the host"
             hint = f"Give it `purge: True`, or save what you need of it and remove {STATE_DIRECTORY}/{name}."
             yield Finding("impossible", problem, hint, field="purge", wanted=name, severity="error")
+
+
+def bridge_is_gone(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Yield an error for a bridge of ours: its removal takes a confirmation of its own."""
+    seen = readable("the host's network", comparison.snapshot.network)
+    for name in sorted({bridge_of(path) for path in seen.files if is_ours(path)}):
+        problem = f"the host has bridge {name}"
+        hint = f"Run deploys/network.py with `bridge: {{name: {name}, state: absent}}` first."
+        yield Finding("impossible", problem, hint, field="bridge", seen=name, severity="error")
 
 
 def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.plans.decommission import guests_may_go, own_files
+from pyinfra_nspawn.plans.decommission import bridge_is_gone, guests_may_go, own_files
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.foreign import is_managed
+from pyinfra_nspawn.plans.network import network
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
 from pyinfra_nspawn.plans.readable import readable
@@ -187,4 +188,9 @@ CONCERNS: tuple[Concern, ...] = (preflight, container_package, machines_target, 
 
 def concerns_of(settings: HostSettings) -> tuple[Concern, ...]:
     """Return all concerns of a host that runs guests, or of one that is decommissioned."""
-    return CONCERNS if settings.state == "present" else (preflight, guests_may_go, own_files)
+    return CONCERNS if settings.state == "present" else (preflight, guests_may_go, bridge_is_gone, own_files)
+
+
+def all_concerns_of(settings: HostSettings) -> tuple[Concern, ...]:
+    """Return what a report looks at: the concerns of a host, and its network."""
+    return (*concerns_of(settings), *([network] if settings.state == "present" else []))

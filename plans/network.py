@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.plans.render.network import (
@@ -101,9 +102,9 @@ class BridgeComparison:
 
     @property
     def superfluous(self) -> tuple[str, ...]:
-        """Our files of any bridge that are not wanted, those of uplinks first."""
+        """Our files about this bridge that are not wanted: of uplinks that it has lost."""
         found = [path for path in self.seen.files if is_ours(path) and path not in self.files]
-        return tuple(sorted(found, key=lambda path: (not is_uplink_path(path), path)))
+        return tuple(sorted(path for path in found if bridge_of(path) == self.bridge.name))
 
 
 def _is_by_mac(link: Link | None) -> bool:
@@ -113,18 +114,18 @@ def _is_by_mac(link: Link | None) -> bool:
 def network(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Have the host's bridge as the inventory wants it; without one, leave the network as it is."""
     bridge = comparison.settings.bridge
+    yield from _unnamed(comparison)
     if bridge is None:
-        yield from _unnamed(comparison)
         return
     wanted = BridgeComparison(bridge, readable("the host's network", comparison.snapshot.network))
     yield from _present(wanted) if bridge.state == "present" else _absent(wanted)
 
 
 def _unnamed(comparison: HostComparison) -> Iterator[Finding]:
-    """Yield a note about a bridge of ours that the inventory does not name."""
-    seen = comparison.snapshot.network
-    files = getattr(seen, "files", {})
-    for name in sorted({bridge_of(path) for path in files if is_ours(path)}):
+    """Yield a note about each bridge of ours that the inventory does not name."""
+    bridge, seen = comparison.settings.bridge, comparison.snapshot.network
+    files = () if isinstance(seen, Unreadable) else filter(is_ours, seen.files)
+    for name in sorted({*map(bridge_of, files)} - {bridge.name if bridge else ""}):
         problem = f"bridge {name} is ours, and the inventory does not name it"
         hint = f"Add `bridge: {{name: {name}}}` to `nspawn_host`, with `state: absent` to remove it."
         yield Finding("extra", problem, hint, field="bridge", seen=name, severity="note")
@@ -138,20 +139,16 @@ def _present(wanted: BridgeComparison) -> Iterator[Step | Finding]:
     if not findings:
         return
     yield from findings
+    yield from _reverted(wanted)
     name = wanted.bridge.name
     through = ", ".join(link.name for link in wanted.uplinks.values())
     lines = [
         *(f"run {tried_name(path)} {_encoded(content)}" for path, content in wanted.files.items()),
-        *(
-            _tried_without(path, wanted.seen.files[path])
-            for path in wanted.superfluous
-            if is_uplink_path(path)
-        ),
+        *(_tried_without(path, wanted.seen.files[path]) for path in wanted.superfluous),
         *(f"etc {path} {_encoded(content)}" for path, content in wanted.files.items()),
         *(f"etc {path} -" for path in wanted.superfluous),
         *(f"aside {path}" for path in wanted.foreign),
         *([f"made {name}"] if wanted.link is None else []),
-        *(f"gone {other}" for other in sorted({*map(bridge_of, wanted.superfluous)} - {name})),
         *([f"address {name}"] if wanted.bridge.uplinks or wanted.bridge.addresses else []),
         *_answers([*wanted.uplinks.values(), *([wanted.link] if wanted.link else [])]),
     ]
@@ -211,6 +208,12 @@ def _tried_without(path: str, content: str) -> str:
 
 def _answers(links: Iterable[Link]) -> list[str]:
     return [f"answer {server}" for server in dict.fromkeys(dns for link in links for dns in link.dns)]
+
+
+def _reverted(wanted: BridgeComparison) -> Iterator[Finding]:
+    if wanted.seen.verdict:
+        problem = f"the last change of the network was reverted: {wanted.seen.verdict[0]}"
+        yield Finding("failed", problem, field="bridge", severity="note")
 
 
 def _undecided(wanted: BridgeComparison) -> Iterator[Finding]:

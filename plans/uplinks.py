@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
-from pyinfra_nspawn.plans.render.network import is_ours, is_read_before_ours
+from pyinfra_nspawn.plans.render.network import is_ours, is_read_before_ours, netdev_path
 from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def refusals(bridge: Bridge, seen: Network) -> Iterator[Finding]:
             problem = f"uplinks {taken[link.name]} and {uplink} are the same link, {link.name}"
             yield error("impossible", problem, "Write each link once in `uplinks`.", seen=link.name)
         taken[link.name] = uplink
-        yield from _unfit(link, bridge)
+        yield from _unfit(link, bridge, seen)
         yield from _managed_otherwise(link, seen)
     yield from _clashes(bridge, seen, set(taken))
     if not bridge.uplinks and not seen.networkd:
@@ -68,13 +68,16 @@ def _not_one(uplink: str, links: list[Link]) -> Finding:
     return error("impossible", f"no link matches uplink {uplink}", hint)
 
 
-def _unfit(link: Link, bridge: Bridge) -> Iterator[Finding]:
+def _unfit(link: Link, bridge: Bridge, seen: Network) -> Iterator[Finding]:
     if link.wireless:
         problem = f"{link.name} is a Wi-Fi station, and access points drop the frames of a bridge behind one"
         yield error("impossible", problem, "Leave the guests on their own network (`veth`).", seen=link.name)
     if link.master not in ("", bridge.name):
         problem = f"{link.name} is a port of {link.master} already"
-        yield error("impossible", problem, f"Name {link.master} in `uplinks`, or free it.", seen=link.master)
+        hint = f"Name {link.master} in `uplinks`, or free it."
+        if netdev_path(link.master) in seen.files:
+            hint = f"Remove that first: `bridge: {{name: {link.master}, state: absent}}`."
+        yield error("impossible", problem, hint, seen=link.master)
 
 
 def _managed_otherwise(link: Link, seen: Network) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding, Kind
 from pyinfra_nspawn.plans.guest import plan_guest
-from pyinfra_nspawn.plans.host import concerns_of, plan_host
+from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
@@ -86,7 +86,7 @@ def _findings(visit: Visit) -> Iterator[Finding]:
     if seen is None:
         yield Finding("unreachable", visit.problem, "Check the host and its SSH data.", severity="error")
         return
-    yield from plan_host(visit.settings, visit.guests, seen, concerns_of(visit.settings)).findings
+    yield from plan_host(visit.settings, visit.guests, seen, all_concerns_of(visit.settings)).findings
     if isinstance(seen.guests, Unreadable):
         if isinstance(seen.host, Unreadable):
             return  # for the same reason, which is reported of the host

@@ -9,7 +9,7 @@ from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.nspawn import GuestSeen, Machine
 from pyinfra_nspawn.plans.comparison import Comparison
 from pyinfra_nspawn.plans.finding import Refused
-from pyinfra_nspawn.plans.host import concerns_of, plan_host
+from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.seen import booted_by_guest, booted_by_host, deployments_of, state_of
@@ -117,7 +117,7 @@ def _host(visit: Visit) -> HostStatus:
     seen = visit.snapshot
     if seen is None:
         return HostStatus(name=visit.host, state="unreachable", problem=visit.problem)
-    errors = plan_host(visit.settings, visit.guests, seen, concerns_of(visit.settings)).errors
+    errors = plan_host(visit.settings, visit.guests, seen, all_concerns_of(visit.settings)).errors
     unread = next((part for part in (seen.host, seen.guests) if isinstance(part, Unreadable)), None)
     booted = booted_by_host(seen)
     return HostStatus(

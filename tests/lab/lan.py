@@ -88,6 +88,16 @@ class Lan:
             os.kill(server, signal.SIGKILL)
             retry(lambda: self.server is None or None, 5, "the DHCP server ends")
 
+    def restart_serving(self) -> None:
+        """Start the server again, with what is reserved now and without any lease."""
+        self.stop_serving()
+        (_DIRECTORY / "leases").unlink(missing_ok=True)
+        self.serve()
+
+    def leases(self) -> str:
+        """Return what the DHCP server has given to whom."""
+        return (_DIRECTORY / "leases").read_text()
+
     def plug(self, spec: HostSpec, mac: str) -> None:
         """Plug the host's uplink in, now and whenever it boots; its address is reserved for this MAC."""
         (_DIRECTORY / "hosts").mkdir(exist_ok=True)

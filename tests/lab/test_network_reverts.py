@@ -177,3 +177,42 @@ def test_a_host_restores_its_network(name: str, lives: str, fresh: dict[str, Hos
     assert f"the host restored its network: {trouble.reason}" in "\n".join(told.lines(lives))
     for host in fresh.values():
         is_as_before(host, before[host.name])
+
+
+def test_no_host_is_tried_after_one_that_failed(fresh: dict[str, Host], before):
+    """One at a time is the default: the second host waits for the first, and is left alone then."""
+    settings = {"bridge": {"uplinks": ["spare"], "confirm_seconds": WINDOW}}
+    outcome = pyinfra("-y", "--json", NETWORK, nspawn_host=settings, guests=[])
+    assert outcome.code == 1
+    said = {name: "\n".join(outcome.lines(name)) for name in BOTH}
+    (tried,) = (name for name in BOTH if "the host restored its network: br0 got no address" in said[name])
+    (spared,) = set(BOTH) - {tried}
+    assert f"not tried: the network of {tried} could not be changed" in said[spared]
+    for name, host in fresh.items():
+        is_as_before(host, before[name])
+
+
+def test_one_host_s_trouble_is_its_own(fresh: dict[str, Host], network: Lan, before):
+    """The other host is done, and exit code, summary and JSON say which. It is the last test here."""
+    settings = {"bridge": {"uplinks": ["eth0"], "confirm_seconds": WINDOW}}
+    cut, whole = fresh["lab1"], fresh["lab2"]
+    with ThreadPoolExecutor() as beside:
+        running = beside.submit(
+            pyinfra,
+            *("-y", "--json", NETWORK),
+            nspawn_host=settings,
+            guests=[],
+            network_keep_going=True,
+        )
+        cut.wait_until_succeeds(PENDING)
+        with network.cut(cut.spec):
+            cut.wait_until_succeeds(OVER, BACK_SECONDS)
+        outcome = running.result()
+    assert outcome.code == 1
+    assert outcome.hosts("error") == {"Network | Bridge": ["lab1"]}
+    assert outcome.hosts("success") == {"Network | Bridge": ["lab2"]}
+    rows = {line.split()[0]: line for line in outcome.stderr.splitlines() if line.startswith("lab")}
+    assert f"the host restored its network: {UNCONFIRMED}" in rows["lab1"]
+    assert "done: network" in rows["lab2"]
+    is_as_before(cut, before["lab1"])
+    assert f"{lan.address_of('lab2')}/" in whole.succeed("ip -4 -o address show dev br0")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host
+from pyinfra_nspawn.facts.network import Network
 from pyinfra_nspawn.facts.nspawn import FileSeen, GuestSeen, Machine, Unit
 from pyinfra_nspawn.facts.ostree import Deployment, HostSysroots, Sysroot
 from pyinfra_nspawn.facts.snapshot import Snapshot
@@ -139,13 +140,14 @@ def snapshot(
 ) -> Snapshot:
     """Return a host with one guest in it, or with none.
 
-    + facts: `host_facts`, `sysroots` or `guests` in place of these
+    + facts: `host_facts`, `sysroots`, `guests` or `network` in place of these
     """
     sysroots = HostSysroots(host or host_sysroot(), {"web": private} if private else {}, paths or {})
     return Snapshot(
         facts.get("host_facts", HOST),
         facts.get("sysroots", sysroots),
         facts.get("guests", {"web": seen} if seen else {}),
+        facts.get("network", Network({})),
     )
 
 

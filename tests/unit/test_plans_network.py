@@ -1,0 +1,323 @@
+"""A host's bridge: what a plan finds, what it refuses, and what it has the host try."""
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.network import Link, Network
+from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
+from pyinfra_nspawn.plans.network import network
+from pyinfra_nspawn.plans.plan import Plan
+from pyinfra_nspawn.specs import HostSettings
+from tests.unit.seen import error, snapshot
+
+ORIGINAL = "/etc/systemd/network/00-original.network"
+OURS = "/etc/systemd/network/0-pyinfra-nspawn-br0"
+UPLINK = Link(
+    "enp1s0",
+    mac="52:54:00:00:00:01",
+    permanent_mac="52:54:00:00:00:01",
+    addresses=("192.0.2.7/24",),
+    network_file=ORIGINAL,
+    managed=True,
+    dns=("192.0.2.53",),
+    client_id=b"\xff\x00\x00\x00\x2a\x00\x02rest",
+)
+PLAIN = Network({"enp1s0": UPLINK, "lo": Link("lo")}, {4: "192.0.2.1"}, ("enp1s0",), networkd=True)
+
+
+def settings(**bridge: object) -> HostSettings:
+    return HostSettings.of({"bridge": {"uplinks": ["en*"], **bridge}}, "test")
+
+
+def planned(seen: object = PLAIN, **bridge: object) -> Plan:
+    return plan_host(settings(**bridge), (), snapshot(network=seen), (network,))
+
+
+def with_links(*links: Link, **fields: object) -> Network:
+    return replace(PLAIN, links={link.name: link for link in links}, **fields)
+
+
+def lines(found: Plan) -> list[list[str]]:
+    (step,) = found.steps
+    return [line.split(" ") for line in step.payload.splitlines()]
+
+
+def kept(found: Plan) -> dict[str, str]:
+    """Return the files that are kept, by path; nothing for one that is removed."""
+    return {
+        path: "" if content == "-" else base64.b64decode(content).decode()
+        for word, path, content in (line for line in lines(found) if line[0] == "etc")
+    }
+
+
+def bridged(**bridge: object) -> Network:
+    """Return the host's network once that bridge is made."""
+    link = replace(
+        UPLINK, name="br0", kind="bridge", network_file=f"{OURS}.network", mtu=bridge.get("mtu", 1500)
+    )
+    port = replace(
+        UPLINK,
+        master="br0",
+        network_file=f"{OURS}-uplink0.network",
+        addresses=(),
+        client_id=b"",
+        mtu=link.mtu,
+    )
+    addresses = tuple(bridge.get("addresses", link.addresses))
+    return with_links(port, replace(link, addresses=addresses), files=kept(planned(**bridge)))
+
+
+def test_without_a_bridge_the_network_is_left_alone():
+    assert plan_host(HostSettings(), (), snapshot(network=PLAIN), (network,)) == Plan("")
+    unread = snapshot(network=Unreadable("no ip"))
+    assert plan_host(HostSettings(), (), unread, (network,)) == Plan("")
+
+
+def test_the_article_s_files_come_out_of_the_smallest_inventory():
+    files = kept(planned())
+    assert set(files) == {f"{OURS}.netdev", f"{OURS}.network", f"{OURS}-uplink0.network"}
+
+    def settings_of(path: str) -> list[str]:
+        return [line for line in files[path].splitlines() if line and not line.startswith("#")]
+
+    assert settings_of(f"{OURS}.netdev") == [
+        *("[NetDev]", "Name=br0", "Kind=bridge"),
+        "MACAddress=52:54:00:00:00:01",
+    ]
+    assert settings_of(f"{OURS}-uplink0.network") == [
+        *("[Match]", "Name=en*", "Type=ether"),
+        *("[Network]", "Bridge=br0"),
+    ]
+    assert "DHCP=ipv4" in settings_of(f"{OURS}.network")
+    assert "IAID=42" in settings_of(f"{OURS}.network")
+
+
+def test_what_is_tried_comes_before_what_is_there_and_is_in_run_alone():
+    found = planned()
+    tried = [name for word, name, _ in (line for line in lines(found) if line[0] == "run")]
+    assert tried == [
+        "0+pyinfra-nspawn-br0.netdev",
+        "0+pyinfra-nspawn-br0.network",
+        "0+pyinfra-nspawn-br0-uplink0.network",
+    ]
+    assert all(name < path.rpartition("/")[2] for name in tried for path in (f"{OURS}.netdev", ORIGINAL))
+    assert ["made", "br0"] in lines(found)
+    assert ["address", "br0"] in lines(found)
+    assert ["answer", "192.0.2.53"] in lines(found)
+    (step,) = found.steps
+    assert step.confirmation.seconds == 30
+    assert step.arguments == ("30", step.confirmation.digest)
+
+
+@pytest.mark.parametrize(
+    "bridge", [{}, {"mtu": 1400}, {"addresses": ["192.0.2.9/24"], "dhcp": "no"}, {"mac": "52:54:00:00:00:09"}]
+)
+def test_a_bridge_that_is_as_desired(bridge):
+    assert planned(bridged(**bridge), **bridge) == Plan("")
+
+
+def test_the_mac_and_the_lease_s_identity_are_taken_once():
+    seen = bridged()
+    other = replace(seen.links["enp1s0"], mac="52:54:00:00:00:02", permanent_mac="52:54:00:00:00:02")
+    assert planned(replace(seen, links={**seen.links, "enp1s0": other})) == Plan("")
+
+
+def test_a_lease_by_mac_stays_one_by_mac():
+    seen = with_links(replace(UPLINK, client_id=b"\x01\x52\x54\x00\x00\x00\x01"))
+    assert "ClientIdentifier=mac" in kept(planned(seen))[f"{OURS}.network"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda seen: replace(seen, links={"enp1s0": seen.links["enp1s0"]}), "bridge br0 does not exist"),
+        (
+            lambda seen: replace(
+                seen, links={**seen.links, "enp1s0": replace(seen.links["enp1s0"], master="")}
+            ),
+            "enp1s0 is no port of br0",
+        ),
+        (
+            lambda seen: replace(seen, files={**seen.files, f"{OURS}.network": "# x"}),
+            f"{OURS}.network differs",
+        ),
+        (
+            lambda seen: replace(seen, files={**seen.files, f"{OURS}-uplink1.network": "# x"}),
+            f"{OURS}-uplink1.network is not wanted any more",
+        ),
+    ],
+)
+def test_a_change_by_hand_is_a_finding_and_a_step(change, problem):
+    found = planned(change(bridged()))
+    assert [finding.problem for finding in found.findings] == [problem]
+    assert [step.verb for step in found.steps] == ["network"]
+
+
+def test_the_mtu_in_force_is_compared():
+    seen = bridged(mtu=1400)
+    wrong = replace(seen, links={**seen.links, "br0": replace(seen.links["br0"], mtu=1500)})
+    assert [item.problem for item in planned(wrong, mtu=1400).findings] == ["the MTU of br0 is 1500"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "bridge", "kind", "problem"),
+    [
+        (PLAIN, {"uplinks": ["wl*"]}, "impossible", "no link matches uplink wl*"),
+        (
+            with_links(UPLINK, replace(UPLINK, name="enp2s0")),
+            {},
+            "impossible",
+            "uplink en* matches enp1s0, enp2s0",
+        ),
+        (
+            PLAIN,
+            {"uplinks": ["enp1s0", "52:54:00:00:00:01"]},
+            "impossible",
+            "uplinks enp1s0 and 52:54:00:00:00:01 are the same link, enp1s0",
+        ),
+        (
+            with_links(replace(UPLINK, wireless=True)),
+            {},
+            "impossible",
+            "enp1s0 is a Wi-Fi station, and access points drop the frames of a bridge behind one",
+        ),
+        (with_links(replace(UPLINK, master="bond0")), {}, "impossible", "enp1s0 is a port of bond0 already"),
+        (
+            with_links(replace(UPLINK, network_file="/run/systemd/network/10-netplan-enp1s0.network")),
+            {},
+            "impossible",
+            "enp1s0 is configured by netplan: /run/systemd/network/10-netplan-enp1s0.network",
+        ),
+        (
+            with_links(replace(UPLINK, network_file="/etc/systemd/network/10-cloud-init-enp1s0.network")),
+            {},
+            "impossible",
+            "enp1s0 is configured by cloud-init: /etc/systemd/network/10-cloud-init-enp1s0.network",
+        ),
+        (
+            with_links(replace(UPLINK, manager_state="connected", managed=False)),
+            {},
+            "impossible",
+            "NetworkManager configures enp1s0, and only systemd-networkd's bridges can be made yet",
+        ),
+        (
+            with_links(replace(UPLINK, managed=False)),
+            {},
+            "impossible",
+            "systemd-networkd does not configure enp1s0",
+        ),
+        (
+            with_links(replace(UPLINK, network_file="/etc/systemd/network/!first.network")),
+            {},
+            "impossible",
+            "/etc/systemd/network/!first.network comes before our files, and would win",
+        ),
+        (
+            with_links(UPLINK, Link("tun0", addresses=("10.0.0.1/24",))),
+            {"addresses": ["10.0.0.1/8"]},
+            "impossible",
+            "10.0.0.1 is an address of tun0 already",
+        ),
+        (
+            with_links(UPLINK, Link("br0", kind="bridge")),
+            {},
+            "foreign",
+            "a bridge br0 exists that no file of systemd-networkd's makes",
+        ),
+        (with_links(UPLINK, Link("br0", kind="bond")), {}, "foreign", "br0 is a link already, and no bridge"),
+        (
+            replace(PLAIN, changing=True),
+            {},
+            "interrupted",
+            "a change of the network is being tried",
+        ),
+        (Unreadable("no ip"), {}, "unreadable", "the host's network could not be read: no ip"),
+    ],
+)
+def test_a_host_is_refused(seen, bridge, kind, problem):
+    found = error(planned(seen, **bridge), kind)
+    assert found.problem == problem
+    assert found.hint
+
+
+def test_a_link_of_a_guest_is_no_uplink():
+    seen = with_links(UPLINK, replace(UPLINK, name="ve-web"), replace(UPLINK, name="vb-web"))
+    assert planned(seen, uplinks=["*"]).steps
+
+
+ARTICLE = {
+    "/etc/systemd/network/br0.netdev": ("Name=br0", "Kind=bridge"),
+    "/etc/systemd/network/br0.network": ("Name=br0",),
+    "/etc/systemd/network/br0-bind.network": ("Name=en*", "Bridge=br0"),
+    "/etc/systemd/network/lan.network": ("Name=lan0",),
+}
+MADE_BY_HAND = with_links(
+    replace(UPLINK, master="br0", addresses=(), network_file="/etc/systemd/network/br0-bind.network"),
+    replace(UPLINK, name="br0", kind="bridge", mac="52:54:00:00:00:99"),
+    foreign=ARTICLE,
+)
+
+
+def test_a_bridge_made_by_hand_is_refused():
+    found = error(planned(MADE_BY_HAND), "foreign")
+    assert found.hint == "Set `adopt` on the bridge, or give it another name."
+
+
+def test_a_bridge_made_by_hand_is_adopted_with_its_mac():
+    found = planned(MADE_BY_HAND, adopt=True)
+    assert "MACAddress=52:54:00:00:00:99" in kept(found)[f"{OURS}.netdev"]
+    assert [path for word, path in (line for line in lines(found) if line[0] == "aside")] == sorted(
+        path for path in ARTICLE if "br0" in path
+    )
+    assert ["made", "br0"] not in lines(found)
+
+
+def test_a_bridge_is_removed_and_its_uplink_gets_its_file_back():
+    found = planned(bridged(), state="absent")
+    assert lines(found)[0] == ["copy", "0+pyinfra-nspawn-br0-uplink0.network", ORIGINAL]
+    assert ["gone", "br0"] in lines(found)
+    assert ["address", "enp1s0"] in lines(found)
+    assert list(kept(found)) == [f"{OURS}-uplink0.network", f"{OURS}.netdev", f"{OURS}.network"]
+    assert planned(state="absent") == Plan("")
+
+
+def test_a_bridge_with_guests_is_not_removed():
+    seen = bridged()
+    used = replace(seen, links={**seen.links, "vb-web": Link("vb-web", kind="veth", master="br0")})
+    assert error(planned(used, state="absent")).problem == "guests use bridge br0: vb-web"
+
+
+def test_an_adopted_bridge_whose_past_is_unknown_is_not_removed():
+    seen = replace(MADE_BY_HAND, files=kept(planned(MADE_BY_HAND, adopt=True)), foreign={})
+    assert "was configured before is unknown" in error(planned(seen, state="absent")).problem
+
+
+def test_a_bridge_changes_its_name_by_being_removed_first():
+    found = planned(bridged(), name="br1")
+    assert error(found).hint == "Remove that first: `bridge: {name: br0, state: absent}`."
+    assert [note.problem for note in found.notes] == [
+        "bridge br0 is ours, and the inventory does not name it"
+    ]
+
+
+def test_the_last_revert_is_told_of():
+    found = planned(replace(PLAIN, verdict=("br0 got no address",)))
+    assert [note.problem for note in found.notes] == [
+        "the last change of the network was reverted: br0 got no address"
+    ]
+
+
+def test_a_bridge_that_the_inventory_does_not_name_is_a_note_of_reports():
+    found = plan_host(HostSettings(), (), snapshot(network=bridged()), all_concerns_of(HostSettings()))
+    assert [note.problem for note in found.notes] == [
+        "bridge br0 is ours, and the inventory does not name it"
+    ]
+
+
+def test_a_host_with_a_bridge_is_not_decommissioned():
+    gone = HostSettings(state="absent")
+    found = plan_host(gone, (), snapshot(network=bridged()), all_concerns_of(gone))
+    assert error(found).problem == "the host has bridge br0"
