@@ -21,7 +21,7 @@ from rich.console import Console
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.plans import finding
 from pyinfra_nspawn.reports.status import Status
-from pyinfra_nspawn.specs import Guest, HostSettings
+from pyinfra_nspawn.specs import Bridge, Guest, GuestNetwork, HostSettings
 
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.base import Spec
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 WIDTHS = (80, 140)
-DRAWINGS = ("sysroot", "isolation")
+DRAWINGS = ("sysroot", "isolation", "network", "confirmation")
+TABLES = {"guest": Guest, "guest_network": GuestNetwork, "nspawn_host": HostSettings, "bridge": Bridge}
 
 
 def main() -> None:
     """Write all of it."""
     GENERATED.mkdir(exist_ok=True)
-    (GENERATED / "guest.md").write_text(fields(Guest))
-    (GENERATED / "nspawn_host.md").write_text(fields(HostSettings))
+    for name, spec in TABLES.items():
+        (GENERATED / f"{name}.md").write_text(fields(spec))
     (GENERATED / "kinds.md").write_text(kinds())
     for name, schema in SCHEMAS.items():
         (HERE / f"schema/{name}.json").write_text(json.dumps(schema(), indent=2) + "\n")
