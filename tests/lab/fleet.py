@@ -14,8 +14,8 @@ if not 0 <= INSTANCE <= 62:
 
 
 @dataclass(frozen=True)
-class HostSpec:
-    """What one lab host is to be."""
+class MachineSpec:
+    """What one machine of the lab is to be, whatever its body is."""
 
     name: str
     generation: Generation
@@ -24,6 +24,11 @@ class HostSpec:
     user: str
     #: ostree's sysroot.readonly: /sysroot is mounted read-only once booted.
     readonly_sysroot: bool
+
+
+@dataclass(frozen=True)
+class HostSpec(MachineSpec):
+    """A machine whose body is a container."""
 
     @property
     def address(self) -> str:

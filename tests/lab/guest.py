@@ -12,12 +12,13 @@ from tests.lab.shell import retry
 
 if TYPE_CHECKING:
     from tests.lab.host import Host
+    from tests.lab.protocol import Machine
 
 #: DHCP in a guest takes 3 to 6 s from its start.
 ADDRESS_SECONDS = 30
 
 
-def inside(host: Host, guest: str, script: str) -> str:
+def inside(host: Machine, guest: str, script: str) -> str:
     """Return what a shell command printed in the guest, which must succeed."""
     door = f"systemd-run --machine={guest} --pipe --wait --quiet --collect"
     return host.succeed(f"{door} sh -c {shlex.quote(script)}", timeout=120)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.lab import cgroup, lock, machine, network, ssh, sysctls, sysroot
 from tests.lab.fleet import SPECS
 from tests.lab.progress import step
+from tests.lab.protocol import COMMAND_SECONDS, Machine
 from tests.lab.shell import LabError, explain, retry
 from tests.lab.side_by_side import on_each
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tests.lab.fleet import HostSpec
 
 BOOT_SECONDS = 60
-COMMAND_SECONDS = 60
 #: What timeout(1) exits with when it had to end the command.
 TIMED_OUT = 124
 
@@ -33,11 +33,10 @@ ENVIRONMENT = (
 
 
 @dataclass(frozen=True)
-class Host:
-    """One host of the lab, running or not.
+class Host(Machine):
+    """One host of the lab, running or not: a container.
 
-    Commands run as root in the host's own namespaces and go by a side door, never through sshd:
-    its log holds only what the tested product did.
+    Commands enter the host's own namespaces.
     """
 
     spec: HostSpec
@@ -90,6 +89,10 @@ class Host:
         """Make it a freshly installed host again. No orderly shutdown: the disk is thrown away."""
         reset([self])
 
+    def log(self) -> str:
+        """Return what the host wrote on its console since it was started."""
+        return machine.console(self.spec).read_text(errors="replace")
+
     def _install(self) -> None:
         with lock.host(self.name):
             machine.kill(self.spec)
@@ -116,28 +119,6 @@ class Host:
             raise LabError(f"{self.name}: {explain(command, done, f'an end within {timeout:g} s')}")
         return done
 
-    def succeed(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
-        """Run a command that must succeed; return its standard output."""
-        done = self.run(command, timeout)
-        if done.returncode != 0:
-            raise LabError(f"{self.name}: {explain(command, done)}")
-        return done.stdout
-
-    def fail(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
-        """Run a command that must fail; return all that it said."""
-        done = self.run(command, timeout)
-        if done.returncode == 0:
-            raise LabError(f"{self.name}: {explain(command, done, 'a failure')}")
-        return done.stdout + done.stderr
-
-    def wait_until_succeeds(self, command: str, timeout: float = COMMAND_SECONDS) -> str:
-        """Repeat a command until it succeeds; return that run's standard output."""
-
-        def attempt() -> list[str]:
-            return [self.succeed(command, timeout)]
-
-        return retry(attempt, timeout, f"{self.name}: success of {command}")[0]
-
     @staticmethod
     def _side_door(leader: int, command: str, timeout: float) -> list[str]:
         """Return the command line that runs another one beside the host's PID 1.
@@ -161,18 +142,13 @@ class Host:
             try:
                 retry(self._has_booted, BOOT_SECONDS, f"{self.name} is running and sshd answers")
             except LabError as error:
-                tail = machine.console(self.spec).read_text(errors="replace").splitlines()[-30:]
-                raise LabError(f"{error}\nconsole:\n" + "\n".join(tail)) from error
+                raise LabError(f"{error}\n{self.log_tail()}") from error
             done.result = f"{self.spec.user}@{network.address(self.spec)} answers"
 
     def _has_booted(self) -> bool:
         if not self.is_running:
             raise LabError("the host's supervisor has ended")
-        state = self.run("systemctl is-system-running --wait").stdout.strip()
-        if state == "degraded":
-            raise LabError(f"failed units:\n{self.run('systemctl --failed --plain').stdout}")
-        if state != "running":
-            raise LabError(f"system state {state or 'unknown'}")
+        self.check_system_state()
         with socket.create_connection((network.address(self.spec), 22), timeout=5) as connection:
             return connection.recv(4) == b"SSH-"
 

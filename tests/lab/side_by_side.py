@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tests.lab.host import Host
+    from tests.lab.protocol import Machine
 
 T = TypeVar("T")
+M = TypeVar("M", bound="Machine")
 
 
-def on_each(hosts: Iterable[Host], act: Callable[[Host], T]) -> dict[str, T]:
+def on_each(hosts: Iterable[M], act: Callable[[M], T]) -> dict[str, T]:
     """Call `act` with every host at once; return what it returned, by the host's name.
 
     All are waited for. Of what was raised, the first is raised again.

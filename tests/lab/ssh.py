@@ -14,7 +14,7 @@ from tests.lab.shell import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.fleet import HostSpec
+    from tests.lab.fleet import HostSpec, MachineSpec
 
 KEY = RUN / "key"
 KNOWN_HOSTS = RUN / "known_hosts"
@@ -26,30 +26,35 @@ def prepare() -> None:
     Host keys are kept here, so that a reset host is still the host that clients know.
     """
     (RUN / "host-keys").mkdir(parents=True, exist_ok=True)
-    for key in (KEY, *(_host_key(spec) for spec in SPECS.values())):
-        if not key.exists() or not _public(key).exists():
-            key.unlink(missing_ok=True)
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", key)
-    _write(KNOWN_HOSTS, "".join(_known_host(spec) for spec in SPECS.values()))
-    _write(SSH_CONFIG, "\n".join(_client_config(spec) for spec in SPECS.values()))
+    for key in (KEY, *(host_key(spec) for spec in SPECS.values())):
+        make_key(key)
+    write(KNOWN_HOSTS, "".join(_known_host(spec) for spec in SPECS.values()))
+    write(SSH_CONFIG, "\n".join(_client_config(spec) for spec in SPECS.values()))
 
 
-def _write(path: Path, text: str) -> None:
+def make_key(key: Path) -> None:
+    """Make a key pair, unless it is there."""
+    if not key.exists() or not public(key).exists():
+        key.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", key)
+
+
+def write(path: Path, text: str) -> None:
     """Write in one go: a client may be reading it."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text)
     new.rename(path)
 
 
-def install_host_key(spec: HostSpec, etc: Path) -> None:
+def install_host_key(spec: MachineSpec, etc: Path) -> None:
     """Give a host its key, in its /etc."""
-    for key in (_host_key(spec), _public(_host_key(spec))):
+    for key in (host_key(spec), public(host_key(spec))):
         shutil.copy(key, etc / "ssh" / key.name.replace(spec.name, "ssh_host_ed25519_key"))
 
 
 def authorized_key() -> str:
     """Return the public key that the lab's hosts let in."""
-    return _public(KEY).read_text()
+    return public(KEY).read_text()
 
 
 def authorize(home: Path, owner: int) -> None:
@@ -62,16 +67,19 @@ def authorize(home: Path, owner: int) -> None:
         os.chown(path, owner, owner)
 
 
-def _host_key(spec: HostSpec) -> Path:
+def host_key(spec: MachineSpec) -> Path:
+    """Return the file with the key that a machine answers with."""
     return RUN / "host-keys" / spec.name
 
 
-def _public(key: Path) -> Path:
+def public(key: Path) -> Path:
+    """Return the file with the public half of a key."""
     return key.with_name(f"{key.name}.pub")
 
 
 def _known_host(spec: HostSpec) -> str:
-    return f"{spec.name},{spec.address},{lan.address_of(spec.name)} {_public(_host_key(spec)).read_text()}"
+    names = f"{spec.name},{spec.address},{lan.address_of(spec.name)}"
+    return f"{names} {public(host_key(spec)).read_text()}"
 
 
 def _client_config(spec: HostSpec) -> str:

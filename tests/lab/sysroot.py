@@ -16,7 +16,7 @@ from tests.lab.trash import remove
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.lab.fleet import HostSpec
+    from tests.lab.fleet import HostSpec, MachineSpec
 
 #: The file beside it that is the host's disk.
 DISK = "disk.img"
@@ -24,15 +24,15 @@ DISK = "disk.img"
 USER_ID = 1000
 
 
-def copy(spec: HostSpec) -> Image:
+def copy(spec: MachineSpec) -> Image:
     """Return the host's own copy of the image it was made from."""
     return Image(HOSTS / spec.name)
 
 
-def is_current(spec: HostSpec) -> bool:
+def is_current(spec: MachineSpec) -> bool:
     """Tell whether the host was made from the present image, and lets the present key in."""
     made_from = copy(spec).directory / MADE_FROM
-    return made_from.exists() and made_from.read_text() == _present(spec)
+    return made_from.exists() and made_from.read_text() == present(spec)
 
 
 def create(spec: HostSpec) -> None:
@@ -48,26 +48,37 @@ def create(spec: HostSpec) -> None:
         disk.make(new.directory / DISK, new.sysroot)
         run("cp", "--archive", f"{image(spec.generation).sysroot}/.", new.sysroot)
         configure(spec, new.sysroot)
-        (new.directory / MADE_FROM).write_text(_present(spec))
+        (new.directory / MADE_FROM).write_text(present(spec))
         new.directory.rename(copy(spec).directory)
         done.result = size(copy(spec).sysroot)
 
 
-def _present(spec: HostSpec) -> str:
+def present(spec: MachineSpec) -> str:
+    """Return what a machine made now is made from: its image, and the key that it lets in."""
     return f"{image(spec.generation).directory}\n{ssh.authorized_key()}"
 
 
 def configure(spec: HostSpec, sysroot: Path) -> None:
     """Make the deployed system that host: in its /etc and /var, for guests share its commit."""
     deployment = booting(sysroot)
+    identify(spec, sysroot, deployment)
+    lay_over(deployment, "nspawn")
+    (deployment / "etc/systemd/network/10-uplink.network").write_text(
+        "[Match]\nName=eth0\n\n[Network]\n"
+        f"Address={spec.address}/31\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+    )
+    if spec.readonly_sysroot:
+        lay_over(deployment, "readonly")
+    # The copy lost the flag; ostree sets it on the root of every deployment.
+    run("chattr", "+i", deployment)
+
+
+def identify(spec: MachineSpec, sysroot: Path, deployment: Path) -> None:
+    """Give a deployed system what makes it that machine, whatever its body is."""
     etc, var = deployment / "etc", sysroot / "ostree/deploy" / STATEROOT / "var"
     lay_over(deployment, "host")
     (etc / "hostname").write_text(f"{spec.name}\n")
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {spec.name}\n")
-    (etc / "systemd/network/10-uplink.network").write_text(
-        "[Match]\nName=eth0\n\n[Network]\n"
-        f"Address={spec.address}/31\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-    )
     ssh.install_host_key(spec, etc)
     (var / "log/journal").mkdir(parents=True, exist_ok=True)
     if spec.user == "root":
@@ -75,10 +86,7 @@ def configure(spec: HostSpec, sysroot: Path) -> None:
     else:
         _add_user(spec.user, etc, var)
     if spec.readonly_sysroot:
-        lay_over(deployment, "readonly")
         run("ostree", f"--repo={sysroot}/ostree/repo", "config", "set", "sysroot.readonly", "true")
-    # The copy lost the flag; ostree sets it on the root of every deployment.
-    run("chattr", "+i", deployment)
 
 
 def _add_user(name: str, etc: Path, var: Path) -> None:
@@ -116,11 +124,15 @@ def _boot_entries(sysroot: Path) -> list[dict[str, str]]:
 
     https://uapi-group.org/specifications/specs/boot_loader_specification/#type-1-boot-loader-entry-keys
     """
-    entries = []
-    for file in (sysroot / "boot/loader/entries").glob("*.conf"):
-        pairs = (line.split(None, 1) for line in file.read_text().splitlines())
-        entries.append({pair[0]: pair[1] for pair in pairs if len(pair) == 2})
+    files = (sysroot / "boot/loader/entries").glob("*.conf")
+    entries = [parse_entry(file.read_text()) for file in files]
     return sorted(entries, key=lambda entry: int(entry["version"]), reverse=True)
+
+
+def parse_entry(text: str) -> dict[str, str]:
+    """Return the fields of a boot loader entry."""
+    pairs = (line.split(None, 1) for line in text.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def _deployment_of(sysroot: Path, entry: dict[str, str]) -> Path:
@@ -133,7 +145,7 @@ def _deployment_of(sysroot: Path, entry: dict[str, str]) -> Path:
     return found
 
 
-def delete(spec: HostSpec) -> None:
+def delete(spec: MachineSpec) -> None:
     """Throw the host's disk away."""
     _delete(copy(spec))
 
