@@ -13,6 +13,12 @@ class Generation:
     #: Tried in this order: what stands in where the first cannot be installed today.
     suites: tuple[str, ...]
     major: int
+    #: Installed beside what every generation has.
+    packages: tuple[str, ...] = ()
+    #: Their units that do not start by themselves.
+    disabled: tuple[str, ...] = ()
+    #: What dracut is told about the initramfs.
+    initramfs: tuple[str, ...] = ("--add", "ostree")
 
     @property
     def ref(self) -> str:
@@ -43,3 +49,20 @@ class Generation:
 
 TRIXIE = Generation("trixie", ("trixie",), 13)
 SID = Generation("sid", ("sid", "testing"), 14)
+TRIXIE_VM = Generation(
+    "trixie-vm",
+    ("trixie",),
+    13,
+    packages=("dnsmasq-base", "iputils-ping", "network-manager", "nftables", "qemu-guest-agent"),
+    disabled=(
+        "NetworkManager.service",
+        "NetworkManager-dispatcher.service",
+        "NetworkManager-wait-online.service",
+    ),
+    # Just enough for a virtual machine, and not compressed: an emulated processor takes seconds to unpack it.
+    initramfs=(
+        *("--no-hostonly-cmdline", "--no-compress", "--filesystems=ext4"),
+        "--modules=systemd systemd-initrd ostree base rootfs-block udev-rules fs-lib shutdown kernel-modules",
+        "--drivers=virtio_blk virtio_pci virtio_mmio virtio_net virtio_rng ext4 overlay",
+    ),
+)

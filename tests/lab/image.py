@@ -86,13 +86,13 @@ def _build_directory(final: Path) -> Iterator[Path]:
     new.mkdir(parents=True)
     yield new
     new.rename(final)
-    _remove_unused(final.name.partition("-")[0])
+    _remove_unused(_generation_of(final.name))
 
 
 def remove_unfinished() -> None:
     """Remove what a killed build has left. What is being built now has its lock taken, and stays."""
     for directory in CACHE.glob("building.*"):
-        with lock.image(directory.name.split(".")[1].partition("-")[0]):
+        with lock.image(_generation_of(directory.name.removeprefix("building."))):
             remove(directory)
 
 
@@ -101,8 +101,15 @@ def _remove_unused(generation: str) -> None:
     sources = (path.read_text().splitlines()[0] for path in CACHE.glob(f"hosts*/*/{MADE_FROM}"))
     in_use = {Path(source) for source in sources}
     for old in CACHE.glob(f"{generation}-*"):
+        if _generation_of(old.name) != generation:
+            continue
         if old not in in_use and time.time() - old.stat().st_mtime > KEEP_SECONDS:
             remove(old)
+
+
+def _generation_of(image_name: str) -> str:
+    """Return the generation of an image by its name, GENERATION-DIGEST; the former may have dashes."""
+    return image_name.rpartition("-")[0]
 
 
 def _recipe(generation: Generation) -> str:

@@ -97,11 +97,12 @@ BAKED_MACHINE_ID = "ba5edba5edba5edba5edba5edba5edba"
 
 def build(tree: Path, generation: Generation) -> None:
     """Make the whole tree of a generation's first commit in the directory `tree`."""
-    with step(f"{generation.name}: installing {len(PACKAGES)} packages with mmdebstrap") as done:
+    count = len(_packages(generation))
+    with step(f"{generation.name}: installing {count} packages with mmdebstrap") as done:
         _install_first_that_can_be(tree, generation)
         _leave_out_unused(tree)
         _settle_kernel(tree)
-        _settle_units(tree)
+        _settle_units(tree, generation)
         _empty_what_is_not_committed(tree)
         _settle_etc(tree)
         _settle_root(tree)
@@ -134,15 +135,20 @@ def _install_first_that_can_be(tree: Path, generation: Generation) -> None:
     *preferred, last = generation.suites
     for suite in preferred:
         try:
-            return _install(tree, suite)
+            return _install(tree, suite, generation)
         except LabError as error:
             say(f"{generation.name}: {suite} cannot be installed, taking the next:\n{error}")
             shutil.rmtree(tree, ignore_errors=True)
-    return _install(tree, last)
+    return _install(tree, last, generation)
 
 
-def _install(tree: Path, suite: str) -> None:
+def _packages(generation: Generation) -> tuple[str, ...]:
+    return (*PACKAGES, *generation.packages)
+
+
+def _install(tree: Path, suite: str, generation: Generation) -> None:
     options = [f"--aptopt={option}" for option in APT_OPTIONS]
+    dracut = " ".join(f'"{word}"' for word in generation.initramfs)
     options += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
     run(
         # mmdebstrap outlives its caller, with mounts: in namespaces of its own it cannot.
@@ -151,12 +157,12 @@ def _install(tree: Path, suite: str) -> None:
         "--mode=root",
         "--variant=minbase",
         "--format=directory",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(_packages(generation))}",
         *options,
         # Before /etc moves to /usr/etc: dracut takes /etc/initrd-release from there, and an
         # initramfs without it stops in emergency mode.
         '--customize-hook=chroot "$1" sh -ec \'kver=$(ls /usr/lib/modules); '
-        'dracut --no-hostonly --add ostree --kver "$kver" "/usr/lib/modules/$kver/initramfs.img"\'',
+        f'dracut --no-hostonly {dracut} --kver "$kver" "/usr/lib/modules/$kver/initramfs.img"\'',
         suite,
         tree,
         MIRROR,
@@ -181,10 +187,10 @@ def _settle_kernel(tree: Path) -> None:
         (tree / f"boot/vmlinuz-{modules.name}").rename(modules / "vmlinuz")
 
 
-def _settle_units(tree: Path) -> None:
+def _settle_units(tree: Path, generation: Generation) -> None:
     offline = {"SYSTEMD_OFFLINE": "1"}
     run("chroot", tree, "systemctl", "enable", "systemd-networkd.service", env=offline)
-    run("chroot", tree, "systemctl", "disable", *DISABLED, env=offline)
+    run("chroot", tree, "systemctl", "disable", *DISABLED, *generation.disabled, env=offline)
 
 
 def _empty_what_is_not_committed(tree: Path) -> None:
