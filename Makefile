@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # What a mode of the program does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo docs test test-fast shells check lab lab-down bench bench-fleet dist clean
+.PHONY: demo docs test test-fast test-vm test-vm-full shells check lab lab-vm lab-down bench bench-fleet dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
@@ -21,6 +21,13 @@ test: $(VENV)/ready shells
 # What needs no lab, with the program killed at the renames of one generation only. The tests mostly wait: four run at once.
 test-fast: $(VENV)/ready shells
 	$(PYTHON) -m pytest --numprocesses=4 --dist=worksteal -m 'not slow' tests/unit tests/cases tests/host
+
+# What takes a real boot, control groups or modules. The machines are booted once, and each test begins from a snapshot.
+test-vm: $(VENV)/ready
+	$(PYTHON) -m pytest -m 'not full' --durations=10 tests/vm
+
+test-vm-full: $(VENV)/ready
+	$(PYTHON) -m pytest --durations=10 tests/vm
 
 # Login shells that somebody may have on a host.
 shells:
@@ -46,6 +53,9 @@ docs: $(VENV)/ready
 
 lab:
 	@python3 -m tests.lab up
+
+lab-vm:
+	@python3 -m tests.lab.vm up
 
 lab-down:
 	@python3 -m tests.lab down --all

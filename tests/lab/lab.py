@@ -17,9 +17,11 @@ from tests.lab.paths import CACHE, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFI
 from tests.lab.progress import say, step
 from tests.lab.shell import LabError, run
 from tests.lab.side_by_side import on_each
+from tests.lab.vm import process
+from tests.lab.vm.fleet import VMS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from tests.lab.host import Host
 
@@ -56,13 +58,15 @@ def _up(host: Host) -> None:
 def down() -> None:
     """Stop all hosts of this instance and leave nothing of it on this machine; the image cache stays."""
     with ExitStack() as locked:
-        for name in SPECS:
+        for name in (*SPECS, *VMS):
             locked.enter_context(lock.host(name))
         locked.enter_context(lock.instance())
         # Whatever was up, half up or gone: each step takes what it finds.
         with step("taking the hosts away"):
             for spec in SPECS.values():
                 machine.kill(spec)
+            for virtual in VMS.values():
+                process.kill(virtual)
             cgroup.kill(cgroup.mount_point() / cgroup.PARENT)
             sysroot.delete_all()
             image.remove_unfinished()
@@ -87,10 +91,11 @@ def _down_apart(suffix: str) -> bool:
     return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode == 0
 
 
-def install_tools() -> None:
-    """Install what the lab runs on this machine and what is missing."""
+def install_tools(more: Mapping[str, str] | None = None) -> None:
+    """Install what is missing of what the lab runs on this machine, and of `more`."""
+    tools = TOOLS | dict(more or {})
     with lock.machine():
-        missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
+        missing = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
         if missing:
             with step(f"installing {', '.join(missing)}"):
                 quiet = {"DEBIAN_FRONTEND": "noninteractive"}

@@ -1,0 +1,30 @@
+"""The two virtual machines that `make lab-vm` boots, each with a private and a shared guest."""
+
+import os
+from pathlib import Path
+
+from pyinfra_nspawn.connectors.ssh import FAST_SSH
+
+# Several labs can stand side by side: see tests/lab/README.md.
+_INSTANCE = os.environ.get("PYINFRA_NSPAWN_LAB", "0")
+_LAB = Path("/run/pyinfra-nspawn-lab" if _INSTANCE in ("", "0") else f"/run/pyinfra-nspawn-lab-{_INSTANCE}")
+_KEY = _LAB / "key.pub"
+_KEYS = [_KEY.read_text().strip()] if _KEY.exists() else []
+
+_DATA = {
+    **FAST_SSH,
+    "ssh_config_file": str(_LAB / "ssh_config-vm"),
+    "guests": [
+        {
+            "name": "web",
+            "authorized_keys": _KEYS,
+            "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200},
+        },
+        {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS},
+    ],
+}
+
+lab_vm = [
+    ("vm1", _DATA),
+    ("vm2", {**_DATA, "_sudo": True}),
+]
