@@ -1,4 +1,4 @@
-"""The two virtual machines that `make lab-vm` boots, each with a private and a shared guest."""
+"""The virtual machines of `make lab-vm`: vm1 with a private and a shared guest, vm2 with a shared one."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,15 @@ _KEYS = [_KEY.read_text().strip()] if _KEY.exists() else []
 _DATA = {
     **FAST_SSH,
     "ssh_config_file": str(_LAB / "ssh_config-vm"),
-    "guests": [
-        {
-            "name": "web",
-            "authorized_keys": _KEYS,
-            "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200},
-        },
-        {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS},
-    ],
 }
+_WEB = {
+    "name": "web",
+    "authorized_keys": _KEYS,
+    "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200},
+}
+_DB = {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS}
 
 lab_vm = [
-    ("vm1", _DATA),
-    ("vm2", {**_DATA, "_sudo": True}),
+    ("vm1", {**_DATA, "guests": [_WEB, _DB]}),
+    ("vm2", {**_DATA, "guests": [_DB], "_sudo": True}),
 ]

@@ -13,12 +13,14 @@ import pytest
 
 from tests.lab import hosts, lab, lan, preloaded, ssh
 from tests.lab.host import reset
+from tests.lab.vm.machine import machines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.lab import Host
     from tests.lab.lan import Lan
+    from tests.lab.protocol import Machine
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -37,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab_hosts() -> Iterator[dict[str, Host]]:
     """Both hosts, up; the lab is left as it was found, up or down."""
-    was_up = any(host.is_running for host in hosts().values())
+    was_up = any(machine.is_running for machine in (*hosts().values(), *machines().values()))
     lab.up()
     yield hosts()
     if not was_up:
@@ -124,7 +126,7 @@ def succeed(*options: str, **data: Any) -> Outcome:
     return outcome
 
 
-def remote_commands(host: Host) -> int:
+def remote_commands(host: Machine) -> int:
     """Count the commands that the host's sshd has been asked for since it was booted."""
     host.succeed("journalctl --sync")
     log = host.succeed("journalctl --boot --output=cat --identifier=sshd-session --identifier=sshd")

@@ -113,7 +113,7 @@ def _configure(spec: VmSpec, root: Path) -> Path:
     (deployment / "etc/systemd/network/10-uplink.network").write_text(
         f"[Match]\nName={UPLINK}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
     )
-    # Starting a user's service manager at each login takes 10 s by emulation: it is there from the boot on.
+    # To start a user's service manager at each login takes 10 s by emulation: it runs from the boot on.
     lingering = root / "ostree/deploy" / STATEROOT / "var/lib/systemd/linger" / spec.user
     lingering.parent.mkdir(parents=True)
     lingering.touch()

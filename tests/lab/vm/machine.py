@@ -18,6 +18,9 @@ from tests.lab.vm import access, channel, disks, process, qemu
 from tests.lab.vm.fleet import ADDRESS, VMS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from tests.lab.vm.fleet import VmSpec
 
 #: By emulation on two cores it takes half a minute; both at once a minute.
@@ -143,7 +146,7 @@ class VirtualMachine(Machine):
 
         return retry(attempt, timeout, f"an end of {words[-1]} on {self.name}")
 
-    def _agent(self) -> Any:
+    def _agent(self) -> AbstractContextManager[channel.Channel]:
         return channel.agent(qemu.agent(self.spec))
 
     def _monitor(self, line: str) -> None:
@@ -170,7 +173,7 @@ class VirtualMachine(Machine):
         except (LabError, OSError) as error:
             say(f"{self.name}: killing it: {error}")
 
-    def _wait(self, condition: Any, timeout: float) -> None:
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
         try:
             retry(condition, timeout, f"{self.name} is running and sshd answers")
         except LabError as error:

@@ -1,0 +1,1 @@
+"""What takes a real boot: tests upon the lab's virtual machines."""
