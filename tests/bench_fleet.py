@@ -127,8 +127,8 @@ lab = [(name, {{**data, "guests": {guests!r}}}) for name, data in runpy.run_path
 
 def commands(names: list[str]) -> list[str]:
     """Return what our deploys ask of a host in such a run."""
-    host = command_line("facts", "host", "--", "sysroot", "/")
-    guests = command_line("facts", "host", "--", "sysroots", "--", "guests", *names)
+    host = command_line("facts", "host", "--", "network", "--", "sysroot", "/")
+    guests = command_line("facts", "host", "--", "network", "--", "sysroots", "--", "guests", *names)
     return [host, guests]
 
 
