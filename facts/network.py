@@ -82,7 +82,7 @@ class Network(Record):
     + networkd: whether systemd-networkd answers
     + files: the text of each .network and .netdev file of ours in /etc/systemd/network, by path
     + foreign: of each other one, its lines `Name=`, `Kind=` and `Bridge=`, by path
-    + changing: whether a change is being tried, and not decided yet
+    + change: `running` while a change is being tried, `stale` where one was cut off; empty for none
     + verdict: why the last change was reverted since the host's boot: problem and hint; empty for none
     """
 
@@ -92,7 +92,7 @@ class Network(Record):
     networkd: bool = False
     files: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    changing: bool = False
+    change: str = ""
     verdict: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _network(parts: list[Part]) -> Network:
         foreign={
             decoded_name(part.words[1]): part.lines for part in parts if part.words[0] == "network-foreign"
         },
-        changing="network-change" in found,
+        change=found["network-change"].text if "network-change" in found else "",
         verdict=found["network-verdict"].lines if "network-verdict" in found else (),
     )
 

@@ -138,6 +138,7 @@ step() {
     move) move "$@" ;;
     network) network "$@" ;;
     network-keep) network_keep "$@" ;;
+    network-recover) network_recover ;;
     pull) pull "$@" ;;
     recover) recover "$@" ;;
     remove) remove "$@" ;;

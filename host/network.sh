@@ -22,6 +22,10 @@ network_paths() {
     tried=$run/pyinfra-nspawn/network tried_files=$run/systemd/network network_verdict=$run/pyinfra-nspawn/network-verdict
 }
 
+is_network_tried() {
+    systemctl is-active --quiet "$TIMER.timer" "$TIMER.service" "$TRIAL.service"
+}
+
 # network - SECONDS DIGEST PROGRAM-BYTES BYTES: arms the timer, and has the change tried once this command has answered.
 network() {
     network_paths
@@ -251,9 +255,9 @@ restored() { # SECONDS
     done
 }
 
-# network_keep - DIGEST SECONDS: keep the change of that digest, which the controller has reached the host through. Waits while
-# the host itself is not content, and keeps nothing then: that connection may be older than the change. Fails when the host
-# has restored its network.
+# network_keep - DIGEST SECONDS: keep the change of that digest, which the controller has reached the host through. Waits so
+# long while the host itself is not content, and keeps nothing then: that connection may be older than the change. Fails
+# when the host has restored its network.
 network_keep() {
     network_paths
     if [ ! -e "$tried/checked" ]; then
@@ -273,7 +277,7 @@ await_checked() { # SECONDS
     until [ -e "$tried/checked" ]; do
         [ -e "$tried/pending" ] || network_was_restored
         now
-        [ "$now" -lt "$_until" ] || die "the host is not content with the new network" "It restores its network."
+        [ "$now" -lt "$_until" ] || return 0
         unlock
         sleep 0.1
         lock_again
@@ -310,17 +314,14 @@ keep_network_file() { # PATH BASE64
     sync "${1%/*}"
 }
 
-# network_recover: finish or undo what a killed run has left. What is pending has its timer, if that was armed.
+# network_recover -: finish or undo what was killed on the way: nothing is at work upon it any more.
 network_recover() {
-    [ -d "$tried" ] || return 0
+    network_paths
+    [ -d "$tried" ] && ! is_network_tried || return 0
+    result=changed
     if [ -e "$tried/kept" ]; then
         keep_network
-    elif [ -e "$tried/reverting" ]; then
-        systemctl is-active --quiet "$TIMER.service" "$TRIAL.service" || {
-            restore_network
-            rm -rf "$tried"
-        }
-    elif ! systemctl is-active --quiet "$TIMER.timer"; then
+    else
         [ ! -s "$tried/payload" ] || restore_network
         rm -rf "$tried"
     fi

@@ -24,7 +24,7 @@ def change(steps: Iterable[Step]) -> Program:
     steps = tuple(steps)
     scope = sorted({f"guest:{step.guest}" if step.guest else "host" for step in steps})
     scope += ["sysroot"] if any(step.sysroot for step in steps) else []
-    scope += ["network"] if any(step.confirmation for step in steps) else []
+    scope += ["network"] if any(step.network for step in steps) else []
     words = [word for step in steps for word in ("--", *_words(step))]
     payloads = [text for step in steps for text in _payloads(step)]
     payload = "".join(payloads) if payloads else None

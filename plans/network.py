@@ -24,7 +24,7 @@ from pyinfra_nspawn.plans.render.network import (
     tried_name,
 )
 from pyinfra_nspawn.plans.step import Confirmation, FileDiff, Step
-from pyinfra_nspawn.plans.uplinks import error, matched, refusals
+from pyinfra_nspawn.plans.uplinks import PLAIN_KINDS, error, matched, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -79,6 +79,7 @@ class BridgeComparison:
             iaid=int(iaid) if iaid else source.iaid if source and not self.ours else None,
             by_mac=kept(config, "ClientIdentifier") == "mac" if self.ours else _is_by_mac(source),
             former={uplink: self._former(link) for uplink, link in self.uplinks.items()},
+            plain={uplink for uplink, link in self.uplinks.items() if link.kind in PLAIN_KINDS},
         )
 
     @cached_property
@@ -118,7 +119,13 @@ def network(comparison: HostComparison) -> Iterator[Step | Finding]:
     if bridge is None:
         return
     wanted = BridgeComparison(bridge, readable("the host's network", comparison.snapshot.network))
-    yield from _present(wanted) if bridge.state == "present" else _absent(wanted)
+    if wanted.seen.change == "stale":
+        yield Finding("interrupted", "a change of the network was cut off", field="bridge")
+        yield Step(
+            "finish or undo the change of the network that was cut off", "network-recover", network=True
+        )
+    else:
+        yield from _present(wanted) if bridge.state == "present" else _absent(wanted)
 
 
 def _unnamed(comparison: HostComparison) -> Iterator[Finding]:
@@ -192,6 +199,7 @@ def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: It
         arguments=(str(bridge.confirm_seconds), digest),
         payload=payload,
         program=True,
+        network=True,
         diffs=tuple(
             FileDiff(path, _lines(wanted.seen.files.get(path, "")), _lines(after.get(path, "")))
             for path in [*after, *gone]
@@ -217,7 +225,7 @@ def _reverted(wanted: BridgeComparison) -> Iterator[Finding]:
 
 
 def _undecided(wanted: BridgeComparison) -> Iterator[Finding]:
-    if wanted.seen.changing:
+    if wanted.seen.change:
         yield error("interrupted", "a change of the network is being tried", "Wait a minute, then run again.")
 
 

@@ -42,6 +42,7 @@ class Step:
       connection; its length in bytes is then the last argument but one
     + diffs: of the files that it writes
     + sysroot: whether it changes the host's own sysroot, which must then be read again
+    + network: whether it changes the host's network, which must then be read again
     + confirmation: of a change that may cut the connection; None for all others
     """
 
@@ -53,4 +54,5 @@ class Step:
     diffs: tuple[FileDiff, ...] = ()
     sysroot: bool = False
     program: bool = False
+    network: bool = False
     confirmation: Confirmation | None = None

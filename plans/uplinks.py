@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # systemd-nspawn(1): the host's ends of guests' links, and its bridges of zones.
 _OF_GUESTS = ("ve-", "vb-", "vz-")
 
+PLAIN_KINDS = ("", "veth")
+"""What networkd's `Type=ether` matches: neither a bond nor a VLAN on the same hardware."""
+
 # Who writes files for networkd or has it write none, by a part of their paths.
 _OWNERS = {"netplan": "netplan", "cloud-init": "cloud-init", "ifupdown": "ifupdown"}
 
@@ -29,15 +32,22 @@ def error(kind: Kind, problem: str, hint: str, *, seen: str = "") -> Finding:
 
 
 def matched(uplink: str, seen: Network) -> list[Link]:
-    """Return the links that an uplink of the inventory names: by name, glob or permanent MAC."""
+    """Return the links that an uplink of the inventory names: by name, glob or permanent MAC.
+
+    Bonds and VLANs go by their names alone: `enp1s0.7` is not meant by `en*`, and has the MAC of `enp1s0`.
+    """
     return [
         link
         for link in seen.links.values()
-        if not link.name.startswith(_OF_GUESTS)
+        if link.name != "lo"
         and link.kind != "bridge"
-        and (link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink))
-        and link.name != "lo"
+        and not link.name.startswith(_OF_GUESTS)
+        and (link.name == uplink or (link.kind in PLAIN_KINDS and _matches(link, uplink)))
     ]
+
+
+def _matches(link: Link, uplink: str) -> bool:
+    return link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink)
 
 
 def refusals(bridge: Bridge, seen: Network) -> Iterator[Finding]:

@@ -11,8 +11,9 @@ facts_network() {
     for _file in "$etc"/systemd/network/*.network "$etc"/systemd/network/*.netdev; do
         [ ! -f "$_file" ] || network_file "$_file"
     done
-    [ ! -e "$run/pyinfra-nspawn/network" ] || value network-change yes
-    [ ! -s "$run/pyinfra-nspawn/network-verdict" ] || part network-verdict printable <"$run/pyinfra-nspawn/network-verdict"
+    network_paths
+    [ ! -d "$tried" ] || value network-change "$(network_change)"
+    [ ! -s "$network_verdict" ] || part network-verdict printable <"$network_verdict"
 }
 
 # A line of JSON for each family.
@@ -24,6 +25,11 @@ network_wireless() {
     for _link in /sys/class/net/*; do
         [ ! -e "$_link/wireless" ] && [ ! -e "$_link/phy80211" ] || printf '%s\n' "${_link##*/}"
     done
+}
+
+# Whether anything is at work upon the change that is being tried.
+network_change() {
+    if is_network_tried; then echo running; else echo stale; fi
 }
 
 # network_file PATH: ours, or what a foreign one says of bridges: it may hold the keys of a tunnel.

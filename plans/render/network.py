@@ -9,7 +9,7 @@ from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pyinfra_nspawn.specs.network import Bridge
 
@@ -61,7 +61,13 @@ def bridge_of(path: str) -> str:
 
 
 def render_bridge(
-    bridge: Bridge, *, mac: str, iaid: int | None, by_mac: bool, former: Mapping[str, str]
+    bridge: Bridge,
+    *,
+    mac: str,
+    iaid: int | None,
+    by_mac: bool,
+    former: Mapping[str, str],
+    plain: Collection[str],
 ) -> dict[str, str]:
     """Return the content of each file of a bridge by its path.
 
@@ -69,6 +75,7 @@ def render_bridge(
     + iaid: the identity association of its DHCP client id; None for networkd's own
     + by_mac: whether its DHCP client id is its MAC
     + former: the file that networkd configured an uplink with before, by the uplink as the bridge has it
+    + plain: those uplinks that are ethernet itself, and no bond or VLAN
     """
     asks = bridge.dhcp in ("yes", "ipv4")
     values = {"bridge": bridge, "iaid": iaid if asks else None, "by_mac": by_mac and asks}
@@ -79,7 +86,11 @@ def render_bridge(
     for number, uplink in enumerate(bridge.uplinks):
         match = f"PermanentMACAddress={uplink}" if is_mac(uplink) else f"Name={uplink}"
         files[uplink_path(bridge.name, number)] = render(
-            "uplink.network.j2", bridge=bridge, match=match, former=former.get(uplink, "")
+            "uplink.network.j2",
+            bridge=bridge,
+            match=match,
+            former=former.get(uplink, ""),
+            plain=uplink in plain,
         )
     return files
 

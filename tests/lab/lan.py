@@ -8,11 +8,9 @@ them.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from tests.lab.paths import INSTANCE, RUN, SUFFIX
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 #: Eight instances have networks of their own.
 NETWORK = IPv4Network(f"203.0.113.{32 * (INSTANCE % 8)}/27")
 _ADDRESSES = list(NETWORK.hosts())
+#: Of 2001:db8::/32 (RFC 3849).
+NETWORK6 = IPv6Network(f"2001:db8:0:{INSTANCE % 8}::/64")
 ROUTER, CONTROLLER = str(_ADDRESSES[0]), str(_ADDRESSES[1])
 #: Free for whoever asks for an address.
 POOL = (str(_ADDRESSES[9]), str(_ADDRESSES[28]))
@@ -41,58 +41,79 @@ _DIRECTORY = RUN / "lan"
 _HOLDER = _DIRECTORY / "holder"
 
 
-@dataclass(frozen=True)
 class Lan:
     """The network while it is there.
 
     + holder: the process whose namespace it is
     """
 
-    holder: int
+    def __init__(self, holder: int) -> None:
+        self.holder = holder
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
     def run(self, command: str) -> str:
         """Run a shell command line in the network's namespace; it must succeed."""
         return run(*_enter(self.holder), "sh", "-ec", command)
 
     def serve(self) -> None:
-        """Start the DHCP and DNS server, unless it runs."""
-        if self.server is None:
-            reserved = (f"--dhcp-host={mac},{address_of(path.name)}" for path, mac in _plugged())
-            run(
-                *(*_enter(self.holder), "dnsmasq", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"),
-                *(
-                    f"--interface={SWITCH}",
-                    "--interface=lo",
-                    "--bind-interfaces",
-                    "--address=/lan.test/192.0.2.1",
-                ),
-                f"--dhcp-range={POOL[0]},{POOL[1]},{NETWORK.netmask},10m",
-                *(f"--dhcp-option=option:router,{ROUTER}", f"--dhcp-option=option:dns-server,{NAMESERVER}"),
-                *("--dhcp-authoritative", "--no-ping", f"--pid-file={_DIRECTORY / 'dnsmasq'}", *reserved),
-                *(f"--dhcp-leasefile={_DIRECTORY / 'leases'}", f"--log-facility={_DIRECTORY / 'log'}"),
-                "--log-dhcp",
-            )
+        """Start the DHCP and DNS server, which knows the hosts that are plugged in by then."""
+        self._start(
+            "server",
+            *("--interface=lo", f"--address=/lan.test/{OUTSIDE}", "--dhcp-authoritative", "--no-ping"),
+            f"--dhcp-range={POOL[0]},{POOL[1]},{NETWORK.netmask},10m",
+            *(f"--dhcp-option=option:router,{ROUTER}", f"--dhcp-option=option:dns-server,{NAMESERVER}"),
+            *(f"--dhcp-host={mac},{address_of(path.name)}" for path, mac in _plugged()),
+            f"--dhcp-leasefile={_DIRECTORY / 'leases'}",
+        )
 
-    @property
-    def server(self) -> int | None:
-        """The DHCP and DNS server's process; None when it does not run."""
-        with suppress(OSError, ValueError):
-            pid = int((_DIRECTORY / "dnsmasq").read_text())
-            os.kill(pid, 0)
-            return pid
-        return None
+    def advertise(self) -> None:
+        """Have the router offer IPv6 too, by advertisements alone; the controller has an address of it."""
+        self.run(
+            f"sysctl -qw net.ipv6.conf.all.forwarding=1; ip address add {NETWORK6[1]}/64 dev {SWITCH} nodad"
+        )
+        run("ip", "address", "replace", f"{NETWORK6[2]}/64", "dev", _OWN_LINK, "nodad")
+        ranged = f"--dhcp-range={NETWORK6[0]},ra-only"
+        self._start("advertiser", "--port=0", "--enable-ra", f"--ra-param={SWITCH},4", ranged)
+
+    def _start(self, name: str, *options: str) -> None:
+        """Start a dnsmasq, which dies with this process, and wait until it serves."""
+        pid_file = _DIRECTORY / name
+        pid_file.unlink(missing_ok=True)
+        common = (
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--log-facility=-",
+        )
+        self._servers[name] = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", *_enter(self.holder), "dnsmasq", *common),
+                *(f"--interface={SWITCH}", "--bind-interfaces", f"--pid-file={pid_file}", *options),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        retry(pid_file.exists, 5, f"dnsmasq serves as {name}")
 
     def stop_serving(self) -> None:
         """End the DHCP and DNS server."""
-        if (server := self.server) is not None:
-            os.kill(server, signal.SIGKILL)
-            retry(lambda: self.server is None or None, 5, "the DHCP server ends")
+        server = self._servers.pop("server")
+        server.kill()
+        server.wait()
 
     def restart_serving(self) -> None:
         """Start the server again, with what is reserved now and without any lease."""
         self.stop_serving()
         (_DIRECTORY / "leases").unlink(missing_ok=True)
         self.serve()
+
+    def close(self) -> None:
+        """End all servers."""
+        for server in self._servers.values():
+            server.kill()
+            server.wait()
 
     def leases(self) -> str:
         """Return what the DHCP server has given to whom."""
@@ -119,6 +140,13 @@ class Lan:
 def address_of(name: str) -> str:
     """Return the address that the network reserves for the host of that name."""
     return str(_ADDRESSES[2 + int(name.removeprefix("lab"))])
+
+
+def address6_of(mac: str) -> IPv6Address:
+    """Return the address that a link with this MAC makes of the router's advertisements (RFC 4291)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    last = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
+    return NETWORK6[int.from_bytes(last, "big")]
 
 
 def has(address: str) -> bool:
@@ -149,14 +177,14 @@ def lan() -> Iterator[Lan]:
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
     ) as holder:
+        found = Lan(holder.pid)
         try:
-            found = Lan(holder.pid)
             retry(lambda: _is_apart(holder.pid) or None, 5, "the network has a namespace")
             _HOLDER.write_text(str(holder.pid))
             _wire(found)
             yield found
-            found.stop_serving()
         finally:
+            found.close()
             holder.kill()
             run("rm", "-rf", _DIRECTORY)
 

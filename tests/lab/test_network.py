@@ -44,7 +44,7 @@ def bridged(
 @pytest.fixture(scope="module")
 def before(fresh: dict[str, Host], network: Lan) -> dict[str, tuple[str, str]]:
     """The MAC of each host's uplink and its files, once it is plugged in."""
-    assert network.server
+    assert network.holder
     return {name: (host.succeed(MAC.format("eth0")), host.succeed(FILES)) for name, host in fresh.items()}
 
 

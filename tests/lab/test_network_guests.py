@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab import lan
-from tests.lab.conftest import Outcome, pyinfra
+from tests.lab.conftest import ROOT, Outcome, pyinfra
 from tests.lab.guest import address, inside
 from tests.lab.shell import retry
+from tests.lab.test_verify import verify
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab import Host
     from tests.lab.lan import Lan
 
@@ -46,7 +49,7 @@ def run(*options: str) -> Outcome:
 @pytest.fixture(scope="module")
 def running(fresh: dict[str, Host], network: Lan) -> dict[str, Host]:
     """The guests on lab1, which has a bridge; lab2 is not part of this."""
-    assert network.server
+    assert network.holder
     outcome = run("-y")
     assert outcome.code == 0, outcome.stderr
     return fresh
@@ -98,3 +101,18 @@ def test_a_guest_on_the_host_s_network(host: Host):
 def test_the_second_run_does_nothing():
     outcome = run("-y", "--json")
     assert outcome.json["results"]["totals"]["success"] == 0, outcome.stderr
+
+
+def test_the_checks_of_a_fleet_look_at_networks(host: Host, tmp_path: Path):
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(f"""
+import runpy
+_lab1 = dict(runpy.run_path({str(ROOT / "inventories/lab.py")!r})["lab"])["lab1"]
+lab = [("lab1", {{**_lab1, "nspawn_host": {{"bridge": {BRIDGE!r}}}, "guests": {list(GUESTS)!r}}})]
+""")
+    verdict = verify(inventory=inventory)
+    assert verdict.code == 0, verdict.output
+    host.succeed("ip link set vb-known nomaster")
+    found = verify(inventory=inventory).failed
+    host.succeed("ip link set vb-known master br0")
+    assert list(found) == ["test_the_guest_is_a_port_of_its_bridge[lab1-known]"]

@@ -59,7 +59,7 @@ def change(host: Host, bridge: dict[str, Any], kill_after: int = 0) -> Outcome:
 @pytest.fixture(scope="module")
 def before(fresh: dict[str, Host], network: Lan) -> dict[str, str]:
     """What both hosts are like before, with a second link that leads nowhere."""
-    assert network.server
+    assert network.holder
     for host in fresh.values():
         host.succeed(
             f"cd /etc/systemd/network; echo '{SPARE}' >20-spare.netdev; echo '{ASKING}' >20-spare.network; "
@@ -177,6 +177,31 @@ def test_a_host_restores_its_network(name: str, lives: str, fresh: dict[str, Hos
     assert f"the host restored its network: {trouble.reason}" in "\n".join(told.lines(lives))
     for host in fresh.values():
         is_as_before(host, before[host.name])
+
+
+STALE = "systemctl stop pyinfra-nspawn-network-revert.timer pyinfra-nspawn-network-trial.service"
+
+
+@pytest.mark.parametrize("decided", ["pending", "kept"])
+def test_a_change_whose_units_died_is_finished_or_undone_by_the_next_run(
+    decided: str, fresh: dict[str, Host], before
+):
+    """Decided or not, nothing of it is left, and the next run makes the bridge."""
+    host = fresh["lab1"]
+    with ThreadPoolExecutor() as beside:
+        running = beside.submit(change, host, {}, ARMED_AND_ASKED)
+        host.wait_until_succeeds(CHECKED)
+        host.succeed(
+            f"{STALE}; cd /run/pyinfra-nspawn/network; [ {decided} = pending ] || mv pending {decided}"
+        )
+        running.result()
+    outcome = change(host, {})
+    assert outcome.code == 0, outcome.stderr
+    assert "finish or undo the change of the network that was cut off" in "\n".join(outcome.lines("lab1"))
+    assert f"{lan.address_of('lab1')}/" in host.succeed("ip -4 -o address show dev br0")
+    assert change(host, {}).hosts("no_change") == {"Network | Bridge": ["lab1"]}
+    assert change(host, {"state": "absent"}).code == 0
+    is_as_before(host, before["lab1"])
 
 
 def test_no_host_is_tried_after_one_that_failed(fresh: dict[str, Host], before):

@@ -229,7 +229,7 @@ def test_the_mtu_in_force_is_compared():
         ),
         (with_links(UPLINK, Link("br0", kind="bond")), {}, "foreign", "br0 is a link already, and no bridge"),
         (
-            replace(PLAIN, changing=True),
+            replace(PLAIN, change="running"),
             {},
             "interrupted",
             "a change of the network is being tried",
@@ -241,6 +241,20 @@ def test_a_host_is_refused(seen, bridge, kind, problem):
     found = error(planned(seen, **bridge), kind)
     assert found.problem == problem
     assert found.hint
+
+
+def test_what_was_cut_off_is_finished_or_undone_first():
+    found = planned(replace(PLAIN, change="stale"))
+    assert [step.verb for step in found.steps] == ["network-recover"]
+    assert [finding.kind for finding in found.findings] == ["interrupted"]
+
+
+def test_a_vlan_on_the_same_hardware_is_another_link():
+    vlan = replace(UPLINK, name="enp1s0.7", kind="vlan")
+    seen = with_links(UPLINK, vlan)
+    assert "Type=ether" in kept(planned(seen))[f"{OURS}-uplink0.network"]
+    assert planned(seen, uplinks=["52:54:00:00:00:01"]).steps
+    assert "Type=" not in kept(planned(seen, uplinks=["enp1s0.7"]))[f"{OURS}-uplink0.network"]
 
 
 def test_a_link_of_a_guest_is_no_uplink():

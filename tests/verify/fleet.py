@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyinfra_nspawn.specs.base import InvalidSpecError
-from pyinfra_nspawn.specs.inventory import guests_from
+from pyinfra_nspawn.specs.inventory import guests_from, settings_from
 from pyinfra_nspawn.verify.places import Guest, Host
 from pyinfra_nspawn.verify.shell import Shell
 
@@ -45,11 +45,13 @@ def read(inventory: str, sockets: Path) -> list[Host]:
 def _host(name: str, data: dict[str, Any], socket: Path) -> Host:
     try:
         wanted = guests_from(data, f"inventory of {name}")
+        settings = settings_from(data, f"inventory of {name}")
     except InvalidSpecError as error:
         raise pytest.UsageError(str(error)) from None
     host = Host(name, Shell(name, data, socket) if _is_ssh(name) else None)
     host.guests = [Guest(host, spec) for spec in wanted if spec.state != "absent"]
     host.absent = [spec for spec in wanted if spec.state == "absent"]
+    host.bridge = settings.bridge
     return host
 
 

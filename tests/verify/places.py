@@ -53,6 +53,7 @@ class Host(Place):
     + shell: None when it is not reached over SSH
     + guests: that it is to have
     + absent: those that it is not to have
+    + bridge: the one that it is to have, or not to have; None where the inventory says nothing of one
     """
 
     def __init__(self, name: str, shell: Shell | None) -> None:
@@ -60,6 +61,7 @@ class Host(Place):
         self.shell = shell
         self.guests: list[Guest] = []
         self.absent: list[specs.Guest] = []
+        self.bridge: specs.Bridge | None = None
 
     def __str__(self) -> str:
         return f"host {self.name}"

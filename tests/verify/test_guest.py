@@ -133,6 +133,8 @@ def test_only_root_reads_the_guests_credentials(guest: Guest) -> None:
 
 def test_the_guests_credentials_are_on_the_host(guest: Guest) -> None:
     wanted = set(guest.spec.credentials)
+    if guest.spec.network.addresses:
+        wanted.add("network.network.10-pyinfra-nspawn")
     if guest.spec.authorized_keys or guest.spec.files:
         wanted.add("tmpfiles.extra")  # it writes them
     found = set(guest.host.output("ls", guest.layout.credentials).split())

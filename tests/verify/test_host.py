@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +83,24 @@ def test_nothing_is_left_of_guests_that_are_to_be_absent(host: Host) -> None:
         host.expect(f"what is left of guest {guest.name}", [], found)
         shown = host.properties(("ActiveState", "UnitFileState"), layout.unit)
         host.expect(f"{layout.unit}", "inactive, disabled", ", ".join(shown[key] for key in sorted(shown)))
+
+
+def test_the_bridge_has_its_uplinks_and_addresses(host: Host) -> None:
+    if host.bridge is None:
+        pytest.skip("the inventory names no bridge")
+    name, wanted = host.bridge.name, host.bridge.state == "present"
+    links = {link["ifname"]: link for link in json.loads(host.output("ip", "-j", "address"))}
+    host.expect(f"bridge {name}", "there" if wanted else "absent", "there" if name in links else "absent")
+    if not wanted:
+        return
+    ports = [link for link in links.values() if link.get("master") == name]
+    for uplink in host.bridge.uplinks:
+        known = [{link["ifname"], link.get("address"), link.get("permaddr")} for link in ports]
+        if not any(fnmatchcase(text, uplink) for texts in known for text in texts if text):
+            host.fail(f"expected uplink {uplink} to be a port of {name}, found no such port")
+    found = {f"{item['local']}/{item['prefixlen']}" for item in links[name]["addr_info"]}
+    missing = sorted(set(host.bridge.addresses) - found)
+    host.expect(f"addresses that {name} lacks", [], missing)
 
 
 def test_the_hosts_boot_menu_has_no_guest(host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,10 +87,23 @@ def test_the_guest_keeps_its_etc_and_var(running: Guest, where: str) -> None:
 
 
 def test_the_guest_has_a_network_of_its_own(running: Guest) -> None:
+    if running.spec.network.kind == "host":
+        pytest.skip("it is on its host's")
     shown = running.host.output("cat", f"/proc/{running.leader}/net/dev")
     interfaces = {line.partition(":")[0].strip() for line in shown.splitlines() if ":" in line}
     if "host0" not in interfaces:
         running.fail(f"expected interface host0, found {', '.join(sorted(interfaces)) or 'none'}")
+
+
+def test_the_guest_is_a_port_of_its_bridge(running: Guest) -> None:
+    network = running.spec.network
+    if network.kind not in ("bridge", "zone"):
+        pytest.skip("it is on none")
+    bridge = f"vz-{network.name}" if network.kind == "zone" else network.name or ""
+    ports = json.loads(running.host.output("ip", "-j", "link", "show", "master", bridge))
+    names = {name for port in ports for name in (port["ifname"], *port.get("altnames", ()))}
+    if f"vb-{running.spec.name}" not in names:
+        running.fail(f"expected its link vb-{running.spec.name} to be a port of {bridge}, found no such port")
 
 
 # What it was given.
