@@ -17,7 +17,7 @@ from pyinfra.connectors.util import CommandOutput
 
 from pyinfra_nspawn.facts.outcome import Outcome, Trouble
 from pyinfra_nspawn.operations._look import LOST, cause
-from pyinfra_nspawn.operations._program import Program
+from pyinfra_nspawn.operations._program import TERMINAL, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,8 @@ class ConfirmedProgram(Program):
                 return True, CommandOutput([])
             with suppress(gevent.Timeout), gevent.Timeout(self.confirmation.seconds / 2):
                 super().execute(state, host, connector_arguments)
-            if all(not trouble.verb for trouble in self.outcome.troubles):  # armed, or its answer was lost
+            if not any(trouble.verb or trouble is TERMINAL for trouble in self.outcome.troubles):
+                # Armed, or the answer was lost.
                 self.outcome = self._confirm(state, host, connector_arguments)
             if self.outcome.troubles:
                 turns.stopped_by = turns.stopped_by or host.name
@@ -138,8 +139,16 @@ def _turns_of(state: State, host: Host) -> _Turns:
     """Return the turns of a run: one host at a time, or as many as the data key `network_at_once` says."""
     found = _TURNS.get(state)
     if found is None:
-        found = _TURNS[state] = _Turns(int(host.data.get("network_at_once") or 1))
+        found = _TURNS[state] = _Turns(_at_once(host.data.get("network_at_once", 1)))
     return found
+
+
+def _at_once(value: object) -> int:
+    """Return how many hosts may change their networks at once; one for what is no number."""
+    if isinstance(value, int) and value > 0:
+        return value
+    logger.warning("network_at_once: must be a number above 0; one host at a time")
+    return 1
 
 
 def _as_the_change(outcome: Outcome) -> Outcome:
