@@ -144,7 +144,7 @@ def _turns_of(state: State, host: Host) -> _Turns:
 
 
 def _at_once(value: object) -> int:
-    """Return how many hosts may change their networks at once; one for what is no number."""
+    """Return how many hosts may change their networks at once; one where the value is not a number."""
     if isinstance(value, int) and value > 0:
         return value
     logger.warning("network_at_once: must be a number above 0; one host at a time")

@@ -24,6 +24,11 @@ def inside(host: Machine, guest: str, script: str) -> str:
     return host.succeed(f"{door} sh -c {shlex.quote(script)}", timeout=120)
 
 
+def greeting(host: Machine, guest: str, to: str) -> str:
+    """Return the first four bytes that an sshd says to the guest; bash is all the guest has for that."""
+    return inside(host, guest, f"timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/22 && head -c 4 <&3'")
+
+
 def address(host: Host, guest: str) -> str:
     """Return the IPv4 address that the host's networkd gave the guest; wait for it."""
     return retry(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import cgroup, network
+from tests.lab import cgroup, network, supervisors
 from tests.lab.paths import CACHE, INSTANCE, INSTANCE_VARIABLE, REPOSITORY, RUN, SUFFIX
 from tests.lab.progress import say
 from tests.lab.shell import LabError, retry, run
@@ -26,8 +26,7 @@ _IN_USE = NSPAWN_RUNTIME / f".pyinfra-nspawn-lab{SUFFIX}"
 
 SHUTDOWN_SECONDS = 60
 
-#: Where each host's supervisor was found last: hundreds of processes need not be looked at for each command.
-_last_seen: dict[str, int] = {}
+_MODULE = "tests.lab.supervisor"
 
 
 def runtime(spec: HostSpec) -> Path:
@@ -50,7 +49,13 @@ def start(spec: HostSpec, deployment: str | None = None) -> None:
         INSTANCE_VARIABLE: str(INSTANCE),
         DEPLOYMENT: deployment or "",
     }
-    command = ["unshare", "--mount", "--propagation=private", sys.executable, *_supervisor_words(spec)]
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        sys.executable,
+        *supervisors.words(_MODULE, spec.name),
+    ]
     if service_manager_runs():
         _start_unit(spec, command, environment)
     else:
@@ -105,44 +110,15 @@ def is_running(spec: HostSpec) -> bool:
 def leader(spec: HostSpec) -> int | None:
     """Return the host's PID 1 as this machine numbers it: nspawn's child in a new namespace."""
     supervisor = _supervisor(spec)
-    for nspawn in _children(supervisor) if supervisor else ():
-        for child in _children(nspawn):
+    for nspawn in supervisors.children(supervisor) if supervisor else ():
+        for child in supervisors.children(nspawn):
             if _namespace_pids(child)[-1:] == ["1"]:
                 return child
     return None
 
 
 def _supervisor(spec: HostSpec) -> int | None:
-    """Find the process by its command line: a pid file could outlive it."""
-    known = _last_seen.get(spec.name)
-    if known and _is_supervisor(known, spec):
-        return known
-    for process in Path("/proc").glob("[0-9]*"):
-        if _is_supervisor(int(process.name), spec):
-            _last_seen[spec.name] = int(process.name)
-            return int(process.name)
-    return None
-
-
-def _is_supervisor(pid: int, spec: HostSpec) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
-    except OSError:  # ended meanwhile
-        return False
-    return words[1:] == _supervisor_words(spec)
-
-
-def _supervisor_words(spec: HostSpec) -> list[str]:
-    """Return the interpreter's arguments; the instance is among them to tell its supervisors from others'."""
-    instance = [str(INSTANCE)] if INSTANCE else []
-    return ["-m", "tests.lab.supervisor", spec.name, *instance]
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    return supervisors.find(_MODULE, spec.name)
 
 
 def _namespace_pids(pid: int) -> list[str]:

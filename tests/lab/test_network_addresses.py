@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import lan
 from tests.lab.conftest import ORIGINAL, Outcome, pyinfra
-from tests.lab.guest import inside
+from tests.lab.guest import greeting, inside
 from tests.lab.paths import RUN, SSH_CONFIG
 from tests.lab.shell import retry
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.lab.lan import Lan
 
 ASKING_IPV6 = "[Match]\nName=eth0\n\n[Network]\nDHCP=no\nIPv6AcceptRA=yes\n"
-FETCH = "timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/22 && head -c 4 <&3'"
 
 
 def reached_at(folder: Path, host: Host, first: str, *later: str) -> dict[str, str]:
@@ -78,7 +77,7 @@ def test_a_host_and_its_guest_have_ipv6_alone(host: Host, network: Lan, tmp_path
     assert again.json["results"]["totals"]["success"] == 0, again.stderr
 
     def fetched() -> bool:
-        return inside(host, "web", FETCH.format(to=address)) == "SSH-"
+        return greeting(host, "web", address) == "SSH-"
 
     retry(fetched, 30, "the guest reaches its host by IPv6")
     shown = inside(host, "web", "ip -6 -o address show dev host0 scope global")

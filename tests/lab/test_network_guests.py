@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import lan
 from tests.lab.conftest import ROOT, Outcome, pyinfra
-from tests.lab.guest import address, inside
+from tests.lab.guest import address, greeting, inside
 from tests.lab.shell import retry
 from tests.lab.test_verify import verify
 
@@ -37,8 +37,6 @@ GUESTS: tuple[dict[str, Any], ...] = (
     # The host has its port 22.
     {"name": "open", "network": "host", "mask_units": ["ssh.service"]},
 )
-# The guests have bash and systemd, and no other tool of networks.
-FETCH = "timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/22 && head -c 4 <&3'"
 
 
 def run(*options: str) -> Outcome:
@@ -62,7 +60,7 @@ def host(running: dict[str, Host]) -> Host:
 
 def reaches(host: Host, guest: str, to: str) -> None:
     """Have a guest open a connection to an sshd, and read what it says first."""
-    retry(lambda: inside(host, guest, FETCH.format(to=to)) == "SSH-", 30, f"{guest} reaches {to}")
+    retry(lambda: greeting(host, guest, to) == "SSH-", 30, f"{guest} reaches {to}")
 
 
 def test_a_static_address(host: Host):

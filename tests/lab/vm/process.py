@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.lab import supervisors
 from tests.lab.paths import CACHE, INSTANCE, INSTANCE_VARIABLE, REPOSITORY
 from tests.lab.shell import LabError, retry
 from tests.lab.vm import qemu
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 #: Environment variable with the snapshot to begin with, in place of a boot.
 SNAPSHOT = "PYINFRA_NSPAWN_LAB_SNAPSHOT"
 
+_MODULE = "tests.lab.vm.supervisor"
 END_SECONDS = 10
 
 
@@ -35,7 +37,7 @@ def start(spec: VmSpec, snapshot: str | None = None) -> None:
     }
     with qemu.console(spec).open("w") as log:
         subprocess.Popen(
-            [sys.executable, *_words(spec)],
+            [sys.executable, *supervisors.words(_MODULE, spec.name)],
             cwd=REPOSITORY,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -51,7 +53,7 @@ def kill(spec: VmSpec) -> None:
     pid = _find(spec)
     if pid is None:
         return
-    children = _children(pid)
+    children = supervisors.children(pid)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     retry(lambda: not any(map(_lives, (pid, *children))), END_SECONDS, f"the processes of {spec.name} end")
@@ -69,26 +71,7 @@ def check(spec: VmSpec) -> None:
 
 
 def _find(spec: VmSpec) -> int | None:
-    """Find the process by its command line: a pid file could outlive it."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # ended meanwhile
-            words = (process / "cmdline").read_text().rstrip("\0").split("\0")
-            if words[1:] == _words(spec):
-                return int(process.name)
-    return None
-
-
-def _words(spec: VmSpec) -> list[str]:
-    """Return the interpreter's arguments; the instance is among them to tell its supervisors from others'."""
-    instance = [str(INSTANCE)] if INSTANCE else []
-    return ["-m", "tests.lab.vm.supervisor", spec.name, *instance]
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    return supervisors.find(_MODULE, spec.name)
 
 
 def _lives(pid: int) -> bool:
