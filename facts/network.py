@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -41,9 +42,10 @@ class Link(Record):
     + addresses: the global ones, with their prefixes
     + network_file: the .network file that networkd configures it with; empty for none
     + managed: whether networkd configures it
-    + dns: the servers that networkd knows for it
+    + dns: the servers that networkd or NetworkManager knows for it
     + client_id: by which networkd asks for its IPv4 address; empty for none
-    + manager_state: as NetworkManager says; empty where there is none
+    + manager_state: as NetworkManager says, such as `connected`; empty where there is none
+    + profile: the UUID of the connection that NetworkManager has made active on it; empty for none
     """
 
     name: str
@@ -60,6 +62,13 @@ class Link(Record):
     dns: tuple[str, ...] = ()
     client_id: bytes = b""
     manager_state: str = ""
+    profile: str = ""
+
+    @property
+    def is_network_managers(self) -> bool:
+        """Whether NetworkManager configures it, and not only knows of it."""
+        busy = self.manager_state == "connected" or self.manager_state.startswith("connecting")
+        return bool(self.profile) and busy and not self.managed
 
     @property
     def iaid(self) -> int | None:
@@ -80,7 +89,9 @@ class Network(Record):
       route has none
     + uplinks: the links that the default routes lead through
     + networkd: whether systemd-networkd answers
-    + files: the text of each .network and .netdev file of ours in /etc/systemd/network, by path
+    + network_manager: whether NetworkManager answers
+    + profiles: the file of each connection that NetworkManager knows, by UUID
+    + files: the text of each file of ours about networks in /etc, by path
     + foreign: of each other one, its lines `Name=`, `Kind=` and `Bridge=`, by path
     + change: `running` while a change is being tried, `stale` where one was cut off; empty for none
     + verdict: why the last change was reverted since the host's boot: problem and hint; empty for none
@@ -90,6 +101,8 @@ class Network(Record):
     gateways: dict[int, str] = field(default_factory=dict)
     uplinks: tuple[str, ...] = ()
     networkd: bool = False
+    network_manager: bool = False
+    profiles: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
     change: str = ""
@@ -120,10 +133,10 @@ def _network(parts: list[Part]) -> Network:
         if answers and networkd
         else {}
     )
-    states = _states(found.get("network-manager"))
+    devices = _devices(_lines_of(found.get("network-manager")))
     wireless = found["wireless"].lines if "wireless" in found else ()
     links = [
-        _link(link, known.get(link["ifname"], {}), states, wireless)
+        _link(link, known.get(link["ifname"], {}), devices.get(link["ifname"], {}), wireless)
         for link in json.loads(found["links"].output)
         if link
     ]
@@ -135,6 +148,8 @@ def _network(parts: list[Part]) -> Network:
         gateways=_gateways(found["routes"]),
         uplinks=tuple(dict.fromkeys(route["dev"] for route in routes if "dev" in route)),
         networkd=answers,
+        network_manager=bool(devices),
+        profiles=_profiles(_lines_of(found.get("profiles"))),
         files={decoded_name(part.words[1]): part.output.decode(errors="replace") for part in files},
         foreign={
             decoded_name(part.words[1]): part.lines for part in parts if part.words[0] == "network-foreign"
@@ -155,7 +170,7 @@ def _gateways(routes: Part) -> dict[int, str]:
 
 
 def _link(
-    link: dict[str, Any], known: dict[str, Any], states: dict[str, str], wireless: Iterable[str]
+    link: dict[str, Any], known: dict[str, Any], device: dict[str, str], wireless: Iterable[str]
 ) -> Link:
     name = link["ifname"]
     return Link(
@@ -174,9 +189,13 @@ def _link(
         ),
         network_file=known.get("NetworkFile") or "",
         managed=known.get("AdministrativeState", "unmanaged") not in ("unmanaged", "pending", "initialized"),
-        dns=tuple(_address(server["Address"]) for server in known.get("DNS") or ()),
+        dns=(
+            *(_address(server["Address"]) for server in known.get("DNS") or ()),
+            *(value for name, value in device.items() if name.startswith(("IP4.DNS[", "IP6.DNS["))),
+        ),
         client_id=bytes((known.get("DHCPv4Client") or {}).get("ClientIdentifier") or ()),
-        manager_state=states.get(name, ""),
+        manager_state=device.get("GENERAL.STATE", "").partition(" ")[2][1:-1],
+        profile=device.get("GENERAL.CON-UUID", ""),
     )
 
 
@@ -184,12 +203,27 @@ def _address(octets: list[int]) -> str:
     return str(ip_address(bytes(octets)))
 
 
-def _states(part: Part | None) -> dict[str, str]:
-    """Return what NetworkManager says of each link: `nmcli -t` escapes colons with a backslash."""
-    if part is None or part.code != 0:
-        return {}
-    pairs = (line.rpartition(":") for line in part.lines)
-    return {name.replace("\\:", ":"): state for name, _, state in pairs}
+def _lines_of(part: Part | None) -> tuple[str, ...]:
+    """Return the lines of a tool that may be missing or fail."""
+    return part.lines if part is not None and part.code == 0 else ()
+
+
+def _devices(lines: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return what NetworkManager says of each link: a block of `FIELD:VALUE` each, values as they are."""
+    found: dict[str, dict[str, str]] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == "GENERAL.DEVICE":
+            found[value] = {}
+        if found and value:
+            next(reversed(found.values()))[name] = value
+    return found
+
+
+def _profiles(lines: Iterable[str]) -> dict[str, str]:
+    """Return the file of each profile by UUID: in a table `nmcli -t` escapes colons and backslashes."""
+    rows = (line.partition(":") for line in lines)
+    return {uuid: re.sub(r"\\(.)", r"\1", path) for uuid, _, path in rows}
 
 
 class NetworkFacts(FactBase[Network | Unreadable]):

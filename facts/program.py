@@ -28,6 +28,7 @@ _ORDER = (
     "move",
     "unit",
     "trial",
+    "networkmanager",
     "network",
     "machine",
     "facts/host",

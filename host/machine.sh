@@ -22,6 +22,30 @@ sysctl_file() {
     }
 }
 
+# guest_links - BYTES: files for udev and NetworkManager, which then serves the links that are there and those to come.
+guest_links() {
+    sent=$(received "$2")
+    mkdir -p "$etc/NetworkManager/system-connections" "$etc/udev/rules.d"
+    install_files "$sent"
+    result=changed # one that was killed before this has installed the files and no more
+    for _profile in $(printf '%s\n' "$sent" | sed -n 's/^600 \([^ ]*\) .*/\1/p'); do
+        nmcli connection load "$_profile"
+        _zone=$(sed -n 's/^interface-name=\(vz-.*\)/\1/p' "$_profile")
+        [ -z "$_zone" ] || [ ! -e "/sys/class/net/$_zone" ] || serve_zone "$_profile"
+    done
+    udevadm control --reload
+    for _link in /sys/class/net/ve-*; do
+        [ ! -e "$_link" ] || udevadm trigger --action=add "$_link"
+    done
+}
+
+# serve_zone PROFILE: the bridge that systemd-nspawn has made, with the guests on it.
+serve_zone() {
+    _ports=$(guest_ports)
+    timeout 60 nmcli connection up uuid "$(sed -n 's/^uuid=//p' "$1")"
+    printf '%s\n' "$_ports" | attach_guest_ports
+}
+
 # selinux - MODE: now, and in the configuration for the next boot.
 selinux() {
     config=$etc/selinux/config
@@ -49,6 +73,15 @@ decommission() {
         [ "$(stat -c %d "$state")" != "$(stat -c %d "${state%/*}")" ] || rmdir "$state"
     fi
     [ ! -d "$run/pyinfra-nspawn" ] || find "$run/pyinfra-nspawn" -depth -type d -empty -delete
+    for _file in "$etc/udev/rules.d/86-pyinfra-nspawn.rules" \
+        "$etc"/NetworkManager/system-connections/pyinfra-nspawn-guest-links.nmconnection \
+        "$etc"/NetworkManager/system-connections/pyinfra-nspawn-zone-*.nmconnection; do
+        ! is_ours "$_file" || {
+            result=changed
+            rm "$_file"
+            nmcli connection reload 2>/dev/null || :
+        }
+    done
     ! is_ours "$etc/sysctl.d/60-pyinfra-nspawn.conf" || {
         result=changed
         rm "$etc/sysctl.d/60-pyinfra-nspawn.conf"

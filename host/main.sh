@@ -133,6 +133,7 @@ step() {
     decommission) decommission ;;
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
+    guest-links) guest_links "$@" ;;
     layer) layer ;;
     machines-target) machines_target ;;
     move) move "$@" ;;

@@ -2,11 +2,15 @@
 # A changed network of the host: tried in /run, and kept only once the controller has reached the host through it. Units of
 # their own do it, which outlive the connection. A timer, a crash, a power cut and a reboot all end in the old network.
 #
-# $tried holds the change: what was sent, and one of `pending`, `kept` and `reverting`. Whoever renames `pending` decides:
-# rename(2) succeeds once. `checked` says that the host itself is content.
-# What was sent are lines, a word each but for the first and the base64 at the end:
-#   run NAME BASE64       a file in /run/systemd/network, to try
+# $tried holds the change: its payload, and one of `pending`, `kept` and `reverting`. Whoever renames `pending` decides:
+# rename(2) succeeds once. `checked` says that the host has all that it had before, as far as it can see.
+# The payload are lines of words:
+#   manager NAME MODE     networkd or NetworkManager, and the mode of its files
+#   run NAME BASE64       a file in the manager's directory in /run, to try
 #   copy NAME PATH        the same, with the content of a file of the host
+#   leave NAME BASE64     as `run`; it stays there when the change is kept
+#   up UUID               a profile of NetworkManager's, to try
+#   former UUID           one that was active before
 #   etc PATH BASE64       a file, once the change is kept; `-` in the place of base64 removes it
 #   aside PATH            a foreign file, moved aside then
 #   made LINK             a link that goes when the change is reverted
@@ -19,7 +23,11 @@ TRIAL=pyinfra-nspawn-network-trial
 RECONFIGURE_SECONDS=10
 
 network_paths() {
-    tried=$run/pyinfra-nspawn/network tried_files=$run/systemd/network network_verdict=$run/pyinfra-nspawn/network-verdict
+    tried=$run/pyinfra-nspawn/network network_verdict=$run/pyinfra-nspawn/network-verdict
+    tried_files=$run/systemd/network manager=networkd tried_mode=644
+    [ -e "$tried/payload" ] || return 0
+    read -r _ manager tried_mode <"$tried/payload"
+    [ "$manager" != NetworkManager ] || tried_files=$run/NetworkManager/system-connections
 }
 
 is_network_tried() {
@@ -40,12 +48,14 @@ network() {
         mkdir -p "$tried"
     )
     printf '%s\n' "$sent" | install_file 600 "$tried/payload"
+    network_paths
     # shellcheck disable=SC2016 # for the shell that reads it
     printf '%s\nmain "$@"\n' "$program" | install_file 700 "$tried/program"
     global_addresses >"$tried/addresses"
     for _family in 4 6; do
         ip "-$_family" route show | grep ' via ' | sed "s/^/$_family /" || :
     done >"$tried/routes"
+    guest_ports >"$tried/ports"
     gateways_that_answer >"$tried/gateways"
     servers_that_answer >"$tried/servers"
     echo "$3" >"$tried/pending"
@@ -70,8 +80,8 @@ network_unit() {
         sh "$tried/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} "$@"
 }
 
-# network_trial SECONDS PID: applies the change and watches over it until the host itself is content. PID armed it, and still
-# has to answer over a connection that this may cut.
+# network_trial SECONDS PID: applies the change and watches over it until the host has what it had before. PID armed it, and
+# still has to answer over a connection that this may cut.
 network_trial() {
     set -e
     guest=- verb=network result=changed
@@ -87,10 +97,10 @@ network_trial() {
     [ -e "$tried/pending" ] || exit 0
     trap 'network_revert "the change could not be applied"' EXIT
     install_tried
-    reload_networkd
+    if [ "$manager" = NetworkManager ]; then nm_apply "$1"; else reload_networkd; fi
     unlock
     trap - EXIT
-    until network_works; do
+    until attach_guest_ports <"$tried/ports" && network_works; do
         echo "$problem" >"$tried/problem"
         now
         [ "$now" -lt "$_until" ] || network_revert "$problem"
@@ -104,16 +114,18 @@ install_tried() {
     mkdir -p "$tried_files"
     while read -r _word _name _content; do
         case $_word in
-        run) printf '%s' "$_content" | base64 -d | install_file 644 "$tried_files/$_name" ;;
-        copy) install_file 644 "$tried_files/$_name" <"$_content" ;;
+        run | leave) printf '%s' "$_content" | base64 -d | install_file "$tried_mode" "$tried_files/$_name" ;;
+        copy) install_file "$tried_mode" "$tried_files/$_name" <"$_content" ;;
         esac
     done <"$tried/payload"
 }
 
-remove_tried() {
-    while read -r _word _name _; do
-        case $_word in run | copy) rm -f "$tried_files/$_name" "$tried_files/.$_name.new" ;; esac
-    done <"$tried/payload"
+remove_tried() { # WORD...
+    for _word; do
+        for _name in $(named "$_word"); do
+            rm -f "$tried_files/$_name" "$tried_files/.$_name.new"
+        done
+    done
 }
 
 # reload_networkd: one that does not run, or does not answer, is started again.
@@ -123,20 +135,20 @@ reload_networkd() {
     fi
 }
 
-# links_of WORD: the links that the change speaks of so.
-links_of() {
-    sed -n "s/^$1 //p" "$tried/payload"
+# named WORD: what the payload names after that word.
+named() {
+    sed -n "s/^$1 \([^ ]*\).*/\1/p" "$tried/payload"
 }
 
 delete_links() { # WORD
-    for _link in $(links_of "$1"); do
+    for _link in $(named "$1"); do
         [ ! -e "/sys/class/net/$_link" ] || timeout 10 ip link delete "$_link" || :
     done
 }
 
 # network_works: whether the host has what it had before; sets problem to what it lacks.
 network_works() {
-    for _link in $(links_of address); do
+    for _link in $(named address); do
         problem="$_link got no address"
         ip -o address show dev "$_link" scope global 2>/dev/null | grep -q . || return
     done
@@ -195,7 +207,7 @@ poke() { # ADDRESS LINK
 
 # servers_that_answer: those DNS servers of the change that do.
 servers_that_answer() {
-    for _server in $(links_of answer); do
+    for _server in $(named answer); do
         ! dns_answers "$_server" || echo "$_server"
     done
 }
@@ -217,7 +229,7 @@ network_revert() {
     exec 9>"$run/pyinfra-nspawn.lock"
     flock -w 5 9
     # What the host lacked is why nobody reached it.
-    [ -e "$tried/checked" ] || read -r problem <"$tried/problem"
+    [ -e "$tried/checked" ] || [ ! -s "$tried/problem" ] || read -r problem <"$tried/problem"
     restore_network
     printf '%s\n' "${problem:-$1}" >"$network_verdict"
     record failed "restored the old network"
@@ -227,10 +239,27 @@ network_revert() {
 }
 
 restore_network() {
-    remove_tried
+    remove_tried run copy leave
     delete_links made
-    reload_networkd
+    if [ "$manager" = NetworkManager ]; then nm_restore; else reload_networkd; fi
     restored "$RECONFIGURE_SECONDS" || take_addresses
+    attach_guest_ports <"$tried/ports"
+}
+
+# guest_ports: a path for each link of a guest's that is a port of a bridge. NetworkManager takes off a bridge that it activates
+# what it does not manage (seen with 1.52).
+guest_ports() {
+    for _port in /sys/class/net/*/brif/vb-*; do
+        [ ! -e "$_port" ] || printf '%s\n' "$_port"
+    done
+}
+
+# attach_guest_ports: those whose paths are on stdin, where they are not. A guest may have gone meanwhile.
+attach_guest_ports() {
+    while read -r _port; do
+        _bridge=${_port#/sys/class/net/}
+        [ -e "$_port" ] || ip link set "${_port##*/}" master "${_bridge%%/*}" 2>/dev/null || :
+    done
 }
 
 # take_addresses: as they were, where the manager cannot have them back: its DHCP server may be gone. It keeps them until it has
@@ -248,7 +277,7 @@ take_addresses() {
 restored() { # SECONDS
     now
     _end=$((now + $1))
-    until [ "$(global_addresses)" = "$(cat "$tried/addresses")" ]; do
+    until attach_guest_ports <"$tried/ports" && [ "$(global_addresses)" = "$(cat "$tried/addresses")" ]; do
         now
         [ "$now" -lt "$_end" ] || return
         sleep 0.2
@@ -256,7 +285,7 @@ restored() { # SECONDS
 }
 
 # network_keep - DIGEST SECONDS: keep the change of that digest, which the controller has reached the host through. Waits so
-# long while the host itself is not content, and keeps nothing then: that connection may be older than the change. Fails
+# long while the host lacks what it had before, and keeps nothing then: that connection may be older than the change. Fails
 # when the host has restored its network.
 network_keep() {
     network_paths
@@ -278,28 +307,40 @@ await_checked() { # SECONDS
         [ -e "$tried/pending" ] || network_was_restored
         now
         [ "$now" -lt "$_until" ] || return 0
-        unlock
-        sleep 0.1
-        lock_again
+        let_others_in
     done
 }
 
+let_others_in() {
+    unlock
+    sleep 0.1
+    lock_again
+}
+
 network_was_restored() {
+    now
+    _until=$((now + RECONFIGURE_SECONDS + 10))
+    while [ -e "$tried/reverting" ] && [ "$now" -lt "$_until" ]; do # what failed is said at its end
+        let_others_in
+        now
+    done
     _why=$(head -n 1 "$network_verdict" 2>/dev/null || :)
     die "the host restored its network: ${_why:-it did not keep the new one}" "Correct the inventory, or the network, then run again."
 }
 
 # keep_network: in this order, so that a power cut on the way leaves an uplink that works.
 keep_network() {
+    [ "$manager" != NetworkManager ] || nm_forget_checkpoint
     while read -r _word _path _content; do
         case $_word in
         etc) keep_network_file "$_path" "$_content" ;;
         aside) [ ! -e "$_path" ] || mv -f "$_path" "$_path.before-pyinfra-nspawn" ;;
         esac
     done <"$tried/payload"
-    remove_tried
+    remove_tried run copy
+    [ "$manager" != NetworkManager ] || timeout 10 nmcli connection reload
     delete_links gone
-    reload_networkd
+    [ "$manager" != networkd ] || reload_networkd
     rm -rf "$tried"
 }
 
@@ -308,7 +349,7 @@ keep_network_file() { # PATH BASE64
     if [ "$2" = - ]; then
         rm -f "$1"
     else
-        printf '%s' "$2" | base64 -d | install_file 644 "$1"
+        printf '%s' "$2" | base64 -d | install_file "$tried_mode" "$1"
         sync "$1"
     fi
     sync "${1%/*}"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import is_managed, is_our_guest
+from pyinfra_nspawn.plans.links import links_files
+from pyinfra_nspawn.plans.network import bridges_of
 from pyinfra_nspawn.plans.readable import readable
-from pyinfra_nspawn.plans.render.network import bridge_of, is_ours
 from pyinfra_nspawn.plans.step import FileDiff, Step
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE
 
@@ -37,7 +38,7 @@ def guests_may_go(comparison: HostComparison) -> Iterator[Step | Finding]:
 def bridge_is_gone(comparison: HostComparison) -> Iterator[Step | Finding]:
     """Yield an error for a bridge of ours: its removal takes a confirmation of its own."""
     seen = readable("the host's network", comparison.snapshot.network)
-    for name in sorted({bridge_of(path) for path in seen.files if is_ours(path)}):
+    for name in bridges_of(seen):
         problem = f"the host has bridge {name}"
         hint = f"Run deploys/network.py with `bridge: {{name: {name}, state: absent}}` first."
         yield Finding("impossible", problem, hint, field="bridge", seen=name, severity="error")
@@ -49,15 +50,18 @@ def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
     machines.target stays enabled, the limit in force stays until the next boot, and SELinux and layered
     packages stay as they are: others may have come to need them.
     """
-    host = comparison.host
-    content = host.sysctl_file if is_managed(host.sysctl_file or "") else None
-    if content is None and not host.state_version:
+    host, network = comparison.host, readable("the host's network", comparison.snapshot.network)
+    files = {path: network.files[path] for path in links_files(network)}
+    if is_managed(host.sysctl_file or ""):
+        files[SYSCTL_FILE] = host.sysctl_file or ""
+    if not files and not host.state_version:
         return
     yield Finding(
         "extra", "the host has files of pyinfra-nspawn", field="state", wanted="absent", seen="present"
     )
     yield Step(
-        f"remove {STATE_DIRECTORY} and {SYSCTL_FILE}",
+        f"remove {', '.join([STATE_DIRECTORY, *files])}",
         "decommission",
-        diffs=(FileDiff(SYSCTL_FILE, tuple(content.splitlines()), ()),) if content else (),
+        network=bool(links_files(network)),
+        diffs=tuple(FileDiff(path, tuple(content.splitlines()), ()) for path, content in files.items()),
     )

@@ -12,6 +12,7 @@ from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.decommission import bridge_is_gone, guests_may_go, own_files
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.foreign import is_managed
+from pyinfra_nspawn.plans.links import guest_links
 from pyinfra_nspawn.plans.network import network
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
@@ -182,7 +183,14 @@ def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
     yield Step(f"make SELinux {wanted}, now and at the next boot", "selinux", arguments=(wanted,))
 
 
-CONCERNS: tuple[Concern, ...] = (preflight, container_package, machines_target, inotify, selinux)
+CONCERNS: tuple[Concern, ...] = (
+    preflight,
+    container_package,
+    machines_target,
+    inotify,
+    selinux,
+    guest_links,
+)
 """All concerns of a host that runs guests, in order."""
 
 

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.readable import readable
-from pyinfra_nspawn.plans.render.network import (
-    bridge_of,
-    former_of,
-    is_ours,
-    is_uplink_path,
-    kept,
-    netdev_path,
-    network_path,
-    render_bridge,
-    render_idle,
-    tried_name,
-)
+from pyinfra_nspawn.plans.render.keyfiles import NETWORK_MANAGER
+from pyinfra_nspawn.plans.render.manager import Identity, Port, former_of
+from pyinfra_nspawn.plans.render.networkd import NETWORKD, encoded
 from pyinfra_nspawn.plans.step import Confirmation, FileDiff, Step
-from pyinfra_nspawn.plans.uplinks import PLAIN_KINDS, error, matched, refusals
+from pyinfra_nspawn.plans.uplinks import error, matched, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pyinfra_nspawn.facts.network import Link, Network
     from pyinfra_nspawn.plans.host import HostComparison
+    from pyinfra_nspawn.plans.render.manager import Manager
     from pyinfra_nspawn.specs.network import Bridge
+
+MANAGERS: tuple[Manager, ...] = (NETWORKD, NETWORK_MANAGER)
 
 
 @dataclass(frozen=True)
@@ -57,59 +50,60 @@ class BridgeComparison:
         return {uplink: links[0] for uplink, links in found.items() if len(links) == 1}
 
     @cached_property
+    def manager(self) -> Manager:
+        """Who makes the bridge: who made it, or who manages its uplinks now; never both for one link."""
+        for manager in MANAGERS:
+            if manager.bridge_path(self.bridge.name) in self.seen.files:
+                return manager
+        links = list(self.uplinks.values())
+        by_network_manager = bool(links) and all(link.is_network_managers for link in links)
+        alone = self.seen.network_manager and not self.seen.networkd
+        return NETWORK_MANAGER if by_network_manager or alone else NETWORKD
+
+    @cached_property
     def foreign(self) -> tuple[str, ...]:
         """The files of others about a bridge of that name."""
         lines = {f"Name={self.bridge.name}", f"Bridge={self.bridge.name}"}
         return tuple(path for path, said in sorted(self.seen.foreign.items()) if lines & set(said))
 
     @cached_property
+    def present(self) -> tuple[str, ...]:
+        """Our files about this bridge."""
+        return tuple(path for path in self.seen.files if self.manager.bridge_of(path) == self.bridge.name)
+
+    @cached_property
     def ours(self) -> bool:
         """Whether the bridge is ours."""
-        return netdev_path(self.bridge.name) in self.seen.files
+        return self.manager.bridge_path(self.bridge.name) in self.seen.files
 
     @cached_property
     def files(self) -> dict[str, str]:
         """The content of each file by its path, as it is wanted."""
-        source = self._source
-        config = self.seen.files.get(network_path(self.bridge.name), "")
-        iaid = kept(config, "IAID")
-        return render_bridge(
-            self.bridge,
-            mac=self._mac,
-            iaid=int(iaid) if iaid else source.iaid if source and not self.ours else None,
-            by_mac=kept(config, "ClientIdentifier") == "mac" if self.ours else _is_by_mac(source),
-            former={uplink: self._former(link) for uplink, link in self.uplinks.items()},
-            plain={uplink for uplink, link in self.uplinks.items() if link.kind in PLAIN_KINDS},
-        )
+        ports = [Port(uplink, link, self._former(link)) for uplink, link in self.uplinks.items()]
+        return self.manager.render(self.bridge, self._identity, ports)
 
     @cached_property
-    def _source(self) -> Link | None:
-        """The link whose identity the bridge takes: its own when it is adopted, else its first uplink's."""
-        return self.link or next(iter(self.uplinks.values()), None)
-
-    @cached_property
-    def _mac(self) -> str:
-        if self.bridge.mac != "uplink":
-            return self.bridge.mac
-        before = kept(self.seen.files.get(netdev_path(self.bridge.name), ""), "MACAddress")
-        return before or (self._source.mac if self._source else "")
+    def _identity(self) -> Identity:
+        """What the bridge is known by: taken once, from the bridge that is adopted or its first uplink."""
+        source = self.link or next(iter(self.uplinks.values()), None)
+        if self.ours:
+            found = self.manager.identity_in(self.seen.files, self.bridge.name)
+        elif source:
+            found = Identity(source.mac, source.iaid, source.client_id[:1] == b"\x01")
+        else:
+            found = Identity()
+        mac = self.bridge.mac if self.bridge.mac != "uplink" else found.mac or (source.mac if source else "")
+        return replace(found, mac=mac)
 
     def _former(self, link: Link) -> str:
-        """Return the file that configured an uplink before it was one."""
-        if not is_ours(link.network_file):
-            return "" if link.network_file in self.foreign else link.network_file
-        path = f"/etc/systemd/network/{link.network_file.rpartition('/')[2].replace('0+', '0-', 1)}"
-        return former_of(self.seen.files.get(path, ""))
+        """Return what configured an uplink before it was one."""
+        found = self.manager.former(link, self.seen)
+        return "" if found in self.foreign else found
 
     @property
     def superfluous(self) -> tuple[str, ...]:
         """Our files about this bridge that are not wanted: of uplinks that it has lost."""
-        found = [path for path in self.seen.files if is_ours(path) and path not in self.files]
-        return tuple(sorted(path for path in found if bridge_of(path) == self.bridge.name))
-
-
-def _is_by_mac(link: Link | None) -> bool:
-    return link is not None and link.client_id[:1] == b"\x01"
+        return tuple(sorted(set(self.present) - set(self.files)))
 
 
 def network(comparison: HostComparison) -> Iterator[Step | Finding]:
@@ -121,25 +115,29 @@ def network(comparison: HostComparison) -> Iterator[Step | Finding]:
     wanted = BridgeComparison(bridge, readable("the host's network", comparison.snapshot.network))
     if wanted.seen.change == "stale":
         yield Finding("interrupted", "a change of the network was cut off", field="bridge")
-        yield Step(
-            "finish or undo the change of the network that was cut off", "network-recover", network=True
-        )
+        text = "finish or undo the change of the network that was cut off"
+        yield Step(text, "network-recover", network=True)
     else:
         yield from _present(wanted) if bridge.state == "present" else _absent(wanted)
+
+
+def bridges_of(seen: Network) -> list[str]:
+    """Return the bridges of ours on a host, by name."""
+    return sorted({manager.bridge_of(path) for path in seen.files for manager in MANAGERS} - {""})
 
 
 def _unnamed(comparison: HostComparison) -> Iterator[Finding]:
     """Yield a note about each bridge of ours that the inventory does not name."""
     bridge, seen = comparison.settings.bridge, comparison.snapshot.network
-    files = () if isinstance(seen, Unreadable) else filter(is_ours, seen.files)
-    for name in sorted({*map(bridge_of, files)} - {bridge.name if bridge else ""}):
-        problem = f"bridge {name} is ours, and the inventory does not name it"
-        hint = f"Add `bridge: {{name: {name}}}` to `nspawn_host`, with `state: absent` to remove it."
-        yield Finding("extra", problem, hint, field="bridge", seen=name, severity="note")
+    for name in [] if isinstance(seen, Unreadable) else bridges_of(seen):
+        if bridge is None or name != bridge.name:
+            problem = f"bridge {name} is ours, and the inventory does not name it"
+            hint = f"Add `bridge: {{name: {name}}}` to `nspawn_host`, with `state: absent` to remove it."
+            yield Finding("extra", problem, hint, field="bridge", seen=name, severity="note")
 
 
 def _present(wanted: BridgeComparison) -> Iterator[Step | Finding]:
-    errors = [*_undecided(wanted), *_foreign(wanted), *refusals(wanted.bridge, wanted.seen)]
+    errors = [*_undecided(wanted), *_foreign(wanted), *refusals(wanted.bridge, wanted.seen, wanted.manager)]
     if errors:
         raise Refused(*errors)
     findings = [*_files_differ(wanted), *_links_differ(wanted)]
@@ -150,9 +148,8 @@ def _present(wanted: BridgeComparison) -> Iterator[Step | Finding]:
     name = wanted.bridge.name
     through = ", ".join(link.name for link in wanted.uplinks.values())
     lines = [
-        *(f"run {tried_name(path)} {_encoded(content)}" for path, content in wanted.files.items()),
-        *(_tried_without(path, wanted.seen.files[path]) for path in wanted.superfluous),
-        *(f"etc {path} {_encoded(content)}" for path, content in wanted.files.items()),
+        *wanted.manager.try_lines(name, wanted.files, wanted.superfluous, wanted.seen),
+        *(f"etc {path} {encoded(content)}" for path, content in wanted.files.items()),
         *(f"etc {path} -" for path in wanted.superfluous),
         *(f"aside {path}" for path in wanted.foreign),
         *([f"made {name}"] if wanted.link is None else []),
@@ -164,11 +161,10 @@ def _present(wanted: BridgeComparison) -> Iterator[Step | Finding]:
 
 
 def _absent(wanted: BridgeComparison) -> Iterator[Step | Finding]:
-    name, seen = wanted.bridge.name, wanted.seen
-    ours = [path for path in seen.files if is_ours(path) and bridge_of(path) == name]
+    name, seen, ours = wanted.bridge.name, wanted.seen, wanted.present
     if not ours:
         return
-    released = [path for path in ours if is_uplink_path(path)]
+    released = [path for path in ours if wanted.manager.is_uplink(path)]
     errors = [*_undecided(wanted), *_in_use(wanted), *_without_a_past(wanted, released)]
     if errors:
         raise Refused(*errors)
@@ -176,8 +172,7 @@ def _absent(wanted: BridgeComparison) -> Iterator[Step | Finding]:
     has_address = wanted.link is not None and bool(wanted.link.addresses)
     yield Finding("extra", f"the host has bridge {name}", field="bridge", wanted="absent", seen=name)
     lines = [
-        *(_tried_without(path, seen.files[path]) for path in released),
-        f"run {tried_name(network_path(name))} {_encoded(render_idle(name))}",
+        *wanted.manager.try_without(name, released, seen),
         *(f"etc {path} -" for path in [*released, *(path for path in ours if path not in released)]),
         f"gone {name}",
         *(f"address {link.name}" for link in uplinks if has_address),
@@ -187,7 +182,7 @@ def _absent(wanted: BridgeComparison) -> Iterator[Step | Finding]:
 
 
 def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: Iterable[str] = ()) -> Step:
-    payload = "\n".join(lines)
+    payload = "\n".join([f"manager {wanted.manager.name} {wanted.manager.mode}", *lines])
     digest = hashlib.sha256(payload.encode()).hexdigest()[:32]
     bridge = wanted.bridge
     after: Mapping[str, str] = {} if removed else wanted.files
@@ -209,11 +204,6 @@ def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: It
     )
 
 
-def _tried_without(path: str, content: str) -> str:
-    """Return the line that tries the network without one of our files of uplinks."""
-    return f"copy {tried_name(path)} {former_of(content)}"
-
-
 def _answers(links: Iterable[Link]) -> list[str]:
     return [f"answer {server}" for server in dict.fromkeys(dns for link in links for dns in link.dns)]
 
@@ -230,7 +220,7 @@ def _undecided(wanted: BridgeComparison) -> Iterator[Finding]:
 
 
 def _foreign(wanted: BridgeComparison) -> Iterator[Finding]:
-    """Yield an error for a bridge of that name that somebody else made."""
+    """Yield an error for a foreign bridge of that name."""
     name, link = wanted.bridge.name, wanted.link
     if link is not None and link.kind != "bridge":
         problem = f"{name} is a link already, and no bridge"
@@ -238,10 +228,10 @@ def _foreign(wanted: BridgeComparison) -> Iterator[Finding]:
     elif wanted.ours or (wanted.foreign and wanted.bridge.adopt):
         return
     elif wanted.foreign:
-        problem = f"bridge {name} is somebody else's: {', '.join(wanted.foreign)}"
+        problem = f"bridge {name} is foreign: {', '.join(wanted.foreign)}"
         yield error("foreign", problem, "Set `adopt` on the bridge, or give it another name.", seen=name)
     elif link is not None:
-        problem = f"a bridge {name} exists that no file of systemd-networkd's makes"
+        problem = f"a bridge {name} exists that no file of ours makes"
         yield error("foreign", problem, "Remove it, or give the bridge another name.", seen=name)
 
 
@@ -294,10 +284,6 @@ def _links_differ(wanted: BridgeComparison) -> Iterator[Finding]:
 
 def _differs(problem: str, wanted: str, seen: str) -> Finding:
     return Finding("differs", problem, field="bridge", wanted=wanted, seen=seen)
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def _lines(text: str) -> tuple[str, ...]:

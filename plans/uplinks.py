@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
-from pyinfra_nspawn.plans.render.network import is_ours, is_read_before_ours, netdev_path
+from pyinfra_nspawn.plans.render.networkd import NETWORKD, PLAIN_KINDS, is_read_before_ours
 from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
     from pyinfra_nspawn.facts.network import Link, Network
     from pyinfra_nspawn.plans.finding import Kind
+    from pyinfra_nspawn.plans.render.manager import Manager
     from pyinfra_nspawn.specs.network import Bridge
 
 # systemd-nspawn(1): the host's ends of guests' links, and its bridges of zones.
 _OF_GUESTS = ("ve-", "vb-", "vz-")
 
-PLAIN_KINDS = ("", "veth")
-"""What networkd's `Type=ether` matches: neither a bond nor a VLAN on the same hardware."""
-
-# Who writes files for networkd or has it write none, by a part of their paths.
-_OWNERS = {"netplan": "netplan", "cloud-init": "cloud-init", "ifupdown": "ifupdown"}
+# Who writes files for networkd and NetworkManager, or has them need none, by a part of their paths.
+_OWNERS = {
+    "netplan": "netplan",
+    "cloud-init": "cloud-init",
+    "ifupdown": "ifupdown",
+    "/etc/network/interfaces": "ifupdown",
+}
 
 
 def error(kind: Kind, problem: str, hint: str, *, seen: str = "") -> Finding:
@@ -50,8 +53,8 @@ def _matches(link: Link, uplink: str) -> bool:
     return link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink)
 
 
-def refusals(bridge: Bridge, seen: Network) -> Iterator[Finding]:
-    """Yield an error for everything that forbids to make this bridge on this host."""
+def refusals(bridge: Bridge, seen: Network, manager: Manager) -> Iterator[Finding]:
+    """Yield an error for everything that forbids to have this manager make this bridge on this host."""
     taken: dict[str, str] = {}
     for uplink in bridge.uplinks:
         links = matched(uplink, seen)
@@ -63,11 +66,11 @@ def refusals(bridge: Bridge, seen: Network) -> Iterator[Finding]:
             problem = f"uplinks {taken[link.name]} and {uplink} are the same link, {link.name}"
             yield error("impossible", problem, "Write each link once in `uplinks`.", seen=link.name)
         taken[link.name] = uplink
-        yield from _unfit(link, bridge, seen)
-        yield from _managed_otherwise(link, seen)
+        yield from _unfit(link, bridge, seen, manager)
+        yield from _managed_otherwise(link, seen, manager)
     yield from _clashes(bridge, seen, set(taken))
-    if not bridge.uplinks and not seen.networkd:
-        yield error("unfit", "systemd-networkd does not run", "Start it: it makes the bridge.")
+    if not bridge.uplinks and not (seen.networkd or seen.network_manager):
+        yield error("unfit", "no manager of networks runs", "Start systemd-networkd: it makes the bridge.")
 
 
 def _not_one(uplink: str, links: list[Link]) -> Finding:
@@ -78,33 +81,44 @@ def _not_one(uplink: str, links: list[Link]) -> Finding:
     return error("impossible", f"no link matches uplink {uplink}", hint)
 
 
-def _unfit(link: Link, bridge: Bridge, seen: Network) -> Iterator[Finding]:
+def _unfit(link: Link, bridge: Bridge, seen: Network, manager: Manager) -> Iterator[Finding]:
     if link.wireless:
         problem = f"{link.name} is a Wi-Fi station, and access points drop the frames of a bridge behind one"
         yield error("impossible", problem, "Leave the guests on their own network (`veth`).", seen=link.name)
     if link.master not in ("", bridge.name):
         problem = f"{link.name} is a port of {link.master} already"
         hint = f"Name {link.master} in `uplinks`, or free it."
-        if netdev_path(link.master) in seen.files:
+        if manager.bridge_path(link.master) in seen.files:
             hint = f"Remove that first: `bridge: {{name: {link.master}, state: absent}}`."
         yield error("impossible", problem, hint, seen=link.master)
 
 
-def _managed_otherwise(link: Link, seen: Network) -> Iterator[Finding]:
-    """Yield an error for a link that systemd-networkd does not configure by files that may be overridden."""
-    owner = next((owner for part, owner in _OWNERS.items() if part in link.network_file), "")
+def _managed_otherwise(link: Link, seen: Network, manager: Manager) -> Iterator[Finding]:
+    """Yield an error for a link that the manager does not configure by files that may be overridden."""
+    file = link.network_file if manager is NETWORKD else seen.profiles.get(link.profile, "")
+    owner = next((owner for part, owner in _OWNERS.items() if part in file), "")
     if owner:
-        problem = f"{link.name} is configured by {owner}: {link.network_file}"
+        problem = f"{link.name} is configured by {owner}: {file}"
         yield error("impossible", problem, f"Make the bridge in {owner}'s configuration.", seen=owner)
-    elif link.manager_state not in ("", "unmanaged", "unavailable"):
-        problem = (
-            f"NetworkManager configures {link.name}, and only systemd-networkd's bridges can be made yet"
-        )
-        yield error("impossible", problem, "Make the bridge with nmcli.", seen="NetworkManager")
+    elif manager is NETWORKD:
+        yield from _not_networkds(link, seen)
+    elif link.kind not in PLAIN_KINDS:
+        problem = f"{link.name} is a {link.kind}, of which a profile for Ethernet knows nothing"
+        yield error("impossible", problem, "Name an Ethernet link in `uplinks`.", seen=link.kind)
+    elif link.manager_state in ("", "unmanaged", "connected (externally)"):
+        problem = f"NetworkManager does not configure {link.name}"
+        hint = f"Have it manage the link: `nmcli device set {link.name} managed yes`."
+        yield error("impossible", problem, hint, seen=link.name)
+
+
+def _not_networkds(link: Link, seen: Network) -> Iterator[Finding]:
+    if link.is_network_managers:
+        problem = f"NetworkManager configures {link.name}, and systemd-networkd another uplink"
+        yield error("impossible", problem, "Leave all uplinks to one of them.", seen="NetworkManager")
     elif not (seen.networkd and link.managed):
         problem = f"systemd-networkd does not configure {link.name}"
         yield error("impossible", problem, "Have it configure the link: networkctl(1).", seen=link.name)
-    elif not is_ours(link.network_file) and is_read_before_ours(link.network_file):
+    elif is_read_before_ours(link.network_file):
         problem = f"{link.network_file} comes before our files, and would win"
         hint = "Rename it so that it sorts after 0-pyinfra-nspawn."
         yield error("impossible", problem, hint, seen=link.network_file)

@@ -1,14 +1,23 @@
 # shellcheck shell=sh
 # Links, addresses, default routes, and the files of the manager that configures them; see facts/network.py.
 
+NM_LINK=GENERAL.DEVICE,GENERAL.STATE,GENERAL.CON-UUID,IP4.DNS,IP6.DNS
+
 facts_network() {
     have ip || return 0
     part links ip -j -d address
     part routes network_routes
     ! have networkctl || brief networkd timeout "$tool_seconds" networkctl --json=short --no-pager list
-    ! have nmcli || brief network-manager timeout "$tool_seconds" nmcli -t -f DEVICE,STATE device
+    ! have nmcli || {
+        brief network-manager timeout "$tool_seconds" nmcli -t -f "$NM_LINK" device show
+        brief profiles timeout "$tool_seconds" nmcli -t -f UUID,FILENAME connection
+    }
     brief wireless network_wireless
     for _file in "$etc"/systemd/network/*.network "$etc"/systemd/network/*.netdev; do
+        [ ! -f "$_file" ] || network_file "$_file"
+    done
+    for _file in "$etc/udev/rules.d/86-pyinfra-nspawn.rules" \
+        "$etc"/NetworkManager/system-connections/pyinfra-nspawn-*.nmconnection; do
         [ ! -f "$_file" ] || network_file "$_file"
     done
     network_paths

@@ -55,7 +55,7 @@ def test_a_bridge_made_by_hand_is_left_alone(by_hand: dict[str, tuple[str, str]]
     outcome = bridged()
     assert outcome.code == 1
     for name, host in fresh.items():
-        assert "bridge br0 is somebody else's" in "\n".join(outcome.lines(name))
+        assert "bridge br0 is foreign" in "\n".join(outcome.lines(name))
         assert (seen(host, ADDRESS), seen(host, MAC)) == by_hand[name]
         assert host.succeed("cd /etc/systemd/network; echo *").split() == sorted(FILES)
 

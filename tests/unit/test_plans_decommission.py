@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyinfra_nspawn.facts.network import Network
 from pyinfra_nspawn.facts.nspawn import GuestSeen
 from pyinfra_nspawn.plans.host import concerns_of, plan_host
+from pyinfra_nspawn.plans.links import PAIRS, RULES, zone_path
 from pyinfra_nspawn.reports.drift import drift_of
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs import Guest, HostSettings
@@ -36,6 +38,12 @@ def test_what_is_ours_is_removed():
     assert verbs(found) == ["decommission"]
     assert [diff.path for diff in step(found, "decommission").diffs] == [SYSCTL]
     assert finding(found, "extra").wanted == "absent"
+
+
+def test_the_files_for_networkmanager_are_removed_too():
+    files = {RULES: "a\n", PAIRS: "b\n", zone_path("lab"): "c\n"}
+    found = planned(network=Network({}, files=files))
+    assert [diff.path for diff in step(found, "decommission").diffs] == [*sorted(files), SYSCTL]
 
 
 def test_nothing_is_due_where_nothing_is_ours():

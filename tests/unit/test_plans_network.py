@@ -198,10 +198,10 @@ def test_the_mtu_in_force_is_compared():
             "enp1s0 is configured by cloud-init: /etc/systemd/network/10-cloud-init-enp1s0.network",
         ),
         (
-            with_links(replace(UPLINK, manager_state="connected", managed=False)),
+            with_links(replace(UPLINK, manager_state="disconnected", managed=False)),
             {},
             "impossible",
-            "NetworkManager configures enp1s0, and only systemd-networkd's bridges can be made yet",
+            "systemd-networkd does not configure enp1s0",
         ),
         (
             with_links(replace(UPLINK, managed=False)),
@@ -225,7 +225,7 @@ def test_the_mtu_in_force_is_compared():
             with_links(UPLINK, Link("br0", kind="bridge")),
             {},
             "foreign",
-            "a bridge br0 exists that no file of systemd-networkd's makes",
+            "a bridge br0 exists that no file of ours makes",
         ),
         (with_links(UPLINK, Link("br0", kind="bond")), {}, "foreign", "br0 is a link already, and no bridge"),
         (
@@ -291,7 +291,7 @@ def test_a_bridge_made_by_hand_is_adopted_with_its_mac():
 
 def test_a_bridge_is_removed_and_its_uplink_gets_its_file_back():
     found = planned(bridged(), state="absent")
-    assert lines(found)[0] == ["copy", "0+pyinfra-nspawn-br0-uplink0.network", ORIGINAL]
+    assert lines(found)[1] == ["copy", "0+pyinfra-nspawn-br0-uplink0.network", ORIGINAL]
     assert ["gone", "br0"] in lines(found)
     assert ["address", "enp1s0"] in lines(found)
     assert list(kept(found)) == [f"{OURS}-uplink0.network", f"{OURS}.netdev", f"{OURS}.network"]
@@ -335,3 +335,97 @@ def test_a_host_with_a_bridge_is_not_decommissioned():
     gone = HostSettings(state="absent")
     found = plan_host(gone, (), snapshot(network=bridged()), all_concerns_of(gone))
     assert error(found).problem == "the host has bridge br0"
+
+
+# NetworkManager
+
+PROFILES = "/etc/NetworkManager/system-connections/pyinfra-nspawn-bridge-br0"
+WIRED = "0d4f0a4f-0f33-4a4c-9f4f-6b1c6f4b8a11"
+MANAGED = replace(
+    UPLINK, managed=False, network_file="", client_id=b"", dns=(), manager_state="connected", profile=WIRED
+)
+WIRED_FILE = "/run/NetworkManager/system-connections/Wired connection 1.nmconnection"
+BY_NETWORK_MANAGER = replace(
+    PLAIN,
+    links={"enp1s0": MANAGED},
+    networkd=False,
+    network_manager=True,
+    profiles={WIRED: WIRED_FILE},
+)
+
+
+def settings_in(content: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in content.splitlines() if "=" in line)
+
+
+def test_networkmanager_s_uplink_gets_networkmanager_s_profiles():
+    found = planned(BY_NETWORK_MANAGER)
+    assert lines(found)[0] == ["manager", "NetworkManager", "600"]
+    bridge, uplink = (settings_in(content) for content in kept(found).values())
+    assert list(kept(found)) == [f"{PROFILES}.nmconnection", f"{PROFILES}-uplink0.nmconnection"]
+    assert bridge["cloned-mac-address"] == "52:54:00:00:00:01"
+    assert bridge["stp"] == "false"
+    assert uplink["master"] == bridge["uuid"]
+    assert uplink["interface-name"] == "en*;"
+    assert [words[1:] for words in lines(found) if words[0] == "up"] == [[bridge["uuid"]], [uplink["uuid"]]]
+    assert ["former", WIRED] in lines(found)
+
+
+def test_networkmanager_s_bridge_that_is_as_desired_and_its_change_and_its_removal():
+    files = kept(planned(BY_NETWORK_MANAGER))
+    bridge, uplink = (settings_in(content) for content in files.values())
+    port = replace(MANAGED, master="br0", addresses=(), profile=uplink["uuid"])
+    link = replace(MANAGED, name="br0", kind="bridge", profile=bridge["uuid"])
+    seen = replace(BY_NETWORK_MANAGER, links={"enp1s0": port, "br0": link}, files=files)
+    assert planned(seen) == Plan("")
+    changed = planned(seen, mtu=1400)
+    assert [words[1] for words in lines(changed) if words[0] == "former"] == [bridge["uuid"], uplink["uuid"]]
+    assert set(kept(changed)) == set(files)
+    removed = planned(seen, state="absent")
+    assert ["up", WIRED] in lines(removed)
+    assert ["former", uplink["uuid"]] in lines(removed)
+    assert ["gone", "br0"] in lines(removed)
+    assert "leave" not in {words[0] for words in lines(removed)}
+
+
+def test_an_uplink_whose_profile_networkmanager_had_generated_gets_such_a_one_back():
+    files = kept(planned(BY_NETWORK_MANAGER))
+    removed = planned(replace(BY_NETWORK_MANAGER, files=files, profiles={}), state="absent")
+    leave = [words for words in lines(removed) if words[0] == "leave"]
+    (made,) = ([name, base64.b64decode(text).decode()] for word, name, text in leave)
+    assert made[0] == f"{WIRED}.nmconnection"
+    assert {"uuid": WIRED, "interface-name": "en*;", "nm-generated": "true"}.items() <= settings_in(
+        made[1]
+    ).items()
+    assert ["up", WIRED] in lines(removed)
+
+
+@pytest.mark.parametrize(
+    ("link", "profile", "problem"),
+    [
+        (MANAGED, "/run/NetworkManager/system-connections/netplan-a.nmconnection", "configured by netplan"),
+        (MANAGED, "/etc/NetworkManager/system-connections/cloud-init-enp1s0.nmconnection", "by cloud-init"),
+        (MANAGED, "/etc/network/interfaces", "by ifupdown"),
+        (replace(MANAGED, kind="bond"), WIRED_FILE, "enp1s0 is a bond"),
+        (replace(MANAGED, manager_state="unmanaged"), "", "NetworkManager does not configure enp1s0"),
+    ],
+)
+def test_what_a_profile_of_ours_cannot_replace_is_refused(link, profile, problem):
+    seen = replace(BY_NETWORK_MANAGER, links={"enp1s0": link}, profiles={WIRED: profile})
+    assert problem in error(planned(seen, uplinks=["enp1s0"])).problem
+
+
+@pytest.mark.parametrize(
+    ("bridge", "ipv4", "ipv6"),
+    [
+        ({}, "auto", "auto"),
+        ({"accept_ra": False}, "auto", "disabled"),
+        ({"dhcp": "no", "addresses": ["192.0.2.9/24"], "accept_ra": False}, "manual", "disabled"),
+        ({"dhcp": "no", "addresses": ["2001:db8::9/64"], "accept_ra": False}, "disabled", "manual"),
+        ({"dhcp": "no", "accept_ra": True}, "disabled", "auto"),
+    ],
+)
+def test_methods_of_address_families(bridge, ipv4, ipv6):
+    content = kept(planned(BY_NETWORK_MANAGER, **bridge))[f"{PROFILES}.nmconnection"]
+    methods = [line for line in content.splitlines() if line.startswith("method=")]
+    assert methods == [f"method={ipv4}", f"method={ipv6}"]
