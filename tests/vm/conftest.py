@@ -32,6 +32,18 @@ ON = {"vm1": ("web", "db"), "vm2": ("db",)}
 #: The state in which the inventory's guests are deployed and run.
 GUESTS = "guests"
 
+#: The state in which NetworkManager has taken over from systemd-networkd.
+MANAGED = "network-manager"
+#: NetworkManager's own dnsmasq fails where /etc/resolv.conf is missing; and it kills an nft that takes more
+#: than a second, in which emulation does not load the modules.
+SWITCH = """
+touch /etc/resolv.conf
+printf '%s\\n' nft_chain_nat nft_ct nft_masq nft_reject_ipv4 >/etc/modules-load.d/nft.conf
+modprobe -a $(cat /etc/modules-load.d/nft.conf)
+systemctl disable --now systemd-networkd.socket systemd-networkd.service
+systemctl enable --now NetworkManager.service
+"""
+
 #: All that decides what a machine boots, and whatever a run makes.
 STATE = """
 ostree admin status
@@ -107,6 +119,26 @@ def guests(main_job: MainJob, virtual: Machines) -> Machines:
     """Both machines with the inventory's guests running."""
     assert main_job.first.code == 0
     return load(virtual, GUESTS)
+
+
+@pytest.fixture(scope="session")
+def switched(virtual: Machines) -> Machines:
+    """Have NetworkManager take over on both machines; the state is saved for others to begin with."""
+
+    def switch(machine: VirtualMachine) -> None:
+        machine.succeed(SWITCH)
+        machine.wait_until_succeeds("nmcli -t -f STATE general | grep -qx connected")
+        machine.save(MANAGED)
+
+    load(virtual, BOOTED)
+    on_each(virtual.values(), switch)
+    return virtual
+
+
+@pytest.fixture
+def managed(switched: Machines) -> Machines:
+    """Both machines, with NetworkManager."""
+    return load(switched, MANAGED)
 
 
 def wait_for_guests(machine: VirtualMachine) -> None:

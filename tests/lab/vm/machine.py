@@ -6,6 +6,7 @@ import base64
 import socket
 import subprocess
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tests.lab.vm import access, channel, disks, process, qemu
 from tests.lab.vm.fleet import ADDRESS, VMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from tests.lab.vm.fleet import VmSpec
@@ -73,7 +74,8 @@ class VirtualMachine(Machine):
         """Reboot from within: firmware has the boot loader choose again."""
         with lock.host(self.name), step(f"{self.name}: rebooting"):
             before = self._boot_id()
-            self.run("systemctl reboot --no-block")
+            with suppress(OSError, LabError):  # its agent may go before it has answered
+                self.run("systemctl reboot --no-block")
             self._wait(lambda: self._boot_id() != before and self._has_booted(), BOOT_SECONDS)
 
     def crash(self) -> None:
@@ -108,6 +110,21 @@ class VirtualMachine(Machine):
                 access.prepare()
                 process.start(self.spec, snapshot)
             self._wait(self._has_loaded, LOAD_SECONDS)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """Let nobody connect to its sshd for a while; it cannot tell. Booting anew ends it too."""
+        way = f"tcp:{ADDRESS}:{self.spec.port}"
+        self._monitor(f"hostfwd_remove uplink {way}", f"host forwarding rule for {way} removed")
+        try:
+            yield
+        finally:
+            if str(self.spec.port) not in self._say("info usernet").split():
+                self.forward(self.spec.port)
+
+    def forward(self, port: int, to: str = "") -> None:
+        """Lead a port of this machine to the sshd of the machine, or of another address on its network."""
+        self._monitor(f"hostfwd_add uplink tcp:{ADDRESS}:{port}-{to}:22")
 
     def log(self) -> str:
         """Return what the machine wrote on its console since it was started."""
@@ -149,12 +166,17 @@ class VirtualMachine(Machine):
     def _agent(self) -> AbstractContextManager[channel.Channel]:
         return channel.agent(qemu.agent(self.spec))
 
-    def _monitor(self, line: str) -> None:
-        """Give QEMU a line of its monitor for people, which says nothing when all went well."""
-        with channel.monitor(qemu.monitor(self.spec)) as monitor:
-            said = monitor.ask("human-monitor-command", **{"command-line": line})
-        if said:
+    def _monitor(self, line: str, answer: str = "") -> None:
+        """Give QEMU a line of its monitor for people, which says nothing else when all went well."""
+        said = self._say(line).strip()
+        if said != answer:
             raise LabError(f"{self.name}: expected {line} to succeed, found {said}")
+
+    def _say(self, line: str) -> str:
+        """Give QEMU a line of its monitor for people; return what it says."""
+        with channel.monitor(qemu.monitor(self.spec)) as monitor:
+            said: str = monitor.ask("human-monitor-command", **{"command-line": line})
+            return said
 
     def _start(self) -> None:
         if self.is_running:
