@@ -22,7 +22,7 @@ from pyinfra_nspawn.facts.base import (
 from pyinfra_nspawn.facts.program import command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pyinfra_nspawn.facts.base import Part
 
@@ -81,6 +81,31 @@ class Link(Record):
 
 
 @dataclass(frozen=True)
+class Firewall(Record):
+    """What firewalld lets through.
+
+    + default: the zone of links that have none of their own
+    + services: what that zone admits
+    + accepts: whether it admits everything
+    + forwards: whether it forwards between its links
+    + zones: the zone of each link that has one of its own; a name that ends in `+` stands for many
+    """
+
+    default: str
+    services: tuple[str, ...] = ()
+    accepts: bool = False
+    forwards: bool = True
+    zones: dict[str, str] = field(default_factory=dict)
+
+    def zone_of(self, link: str) -> str | None:
+        """Return the zone that a link was put in; None where the default one is left."""
+        for name, zone in self.zones.items():
+            if name == link or (name.endswith("+") and link.startswith(name[:-1])):
+                return zone
+        return None
+
+
+@dataclass(frozen=True)
 class Network(Record):
     """The network of a host at one time.
 
@@ -93,6 +118,8 @@ class Network(Record):
     + profiles: the file of each connection that NetworkManager knows, by UUID
     + files: the text of each file of ours about networks in /etc, by path
     + foreign: of each other one, its lines `Name=`, `Kind=` and `Bridge=`, by path
+    + firewall: what firewalld lets through; None where it does not run
+    + bridge_filter: whether frames that cross a bridge are filtered as packets are
     + change: `running` while a change is being tried, `stale` where one was cut off; empty for none
     + verdict: why the last change was reverted since the host's boot: problem and hint; empty for none
     """
@@ -105,6 +132,8 @@ class Network(Record):
     profiles: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    firewall: Firewall | None = None
+    bridge_filter: bool = False
     change: str = ""
     verdict: tuple[str, ...] = ()
 
@@ -150,6 +179,8 @@ def _network(parts: list[Part]) -> Network:
         networkd=answers,
         network_manager=bool(devices),
         profiles=_profiles(_lines_of(found.get("profiles"))),
+        firewall=_firewall(_lines_of(found.get("firewall"))),
+        bridge_filter=found["bridge-filter"].text == "1" if "bridge-filter" in found else False,
         files={decoded_name(part.words[1]): part.output.decode(errors="replace") for part in files},
         foreign={
             decoded_name(part.words[1]): part.lines for part in parts if part.words[0] == "network-foreign"
@@ -224,6 +255,20 @@ def _profiles(lines: Iterable[str]) -> dict[str, str]:
     """Return the file of each profile by UUID: in a table `nmcli -t` escapes colons and backslashes."""
     rows = (line.partition(":") for line in lines)
     return {uuid: re.sub(r"\\(.)", r"\1", path) for uuid, _, path in rows}
+
+
+def _firewall(lines: Sequence[str]) -> Firewall | None:
+    """Return what the answers of firewalld say: `busctl --json` has each in `data`."""
+    if not lines:
+        return None
+    default, active, settings = (json.loads(line)["data"][0] for line in lines)
+    return Firewall(
+        default=default,
+        services=tuple(settings["services"]["data"]),
+        accepts=settings["target"]["data"] == "ACCEPT",
+        forwards="forward" in settings and settings["forward"]["data"],
+        zones={link: zone for zone, of in active.items() for link in of.get("interfaces", ())},
+    )
 
 
 class NetworkFacts(FactBase[Network | Unreadable]):

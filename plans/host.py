@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.decommission import bridge_is_gone, guests_may_go, own_files
 from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.firewall import firewall
 from pyinfra_nspawn.plans.foreign import is_managed
 from pyinfra_nspawn.plans.links import guest_links
 from pyinfra_nspawn.plans.network import network
@@ -190,6 +191,7 @@ CONCERNS: tuple[Concern, ...] = (
     inotify,
     selinux,
     guest_links,
+    firewall,
 )
 """All concerns of a host that runs guests, in order."""
 

@@ -3,6 +3,9 @@
 
 NM_LINK=GENERAL.DEVICE,GENERAL.STATE,GENERAL.CON-UUID,IP4.DNS,IP6.DNS
 
+BRIDGE_FILTER=/proc/sys/net/bridge/bridge-nf-call-iptables
+FIREWALLD=org.fedoraproject.FirewallD1
+
 facts_network() {
     have ip || return 0
     part links ip -j -d address
@@ -13,6 +16,8 @@ facts_network() {
         brief profiles timeout "$tool_seconds" nmcli -t -f UUID,FILENAME connection
     }
     brief wireless network_wireless
+    ! have firewall-cmd || ! systemctl is-active --quiet firewalld.service || brief firewall network_firewall
+    [ ! -e "$BRIDGE_FILTER" ] || value bridge-filter "$(cat "$BRIDGE_FILTER")"
     for _file in "$etc"/systemd/network/*.network "$etc"/systemd/network/*.netdev; do
         [ ! -f "$_file" ] || network_file "$_file"
     done
@@ -34,6 +39,18 @@ network_wireless() {
     for _link in /sys/class/net/*; do
         [ ! -e "$_link/wireless" ] && [ ! -e "$_link/phy80211" ] || printf '%s\n' "${_link##*/}"
     done
+}
+
+# A line of JSON each: the zone of links that have none of their own, the links that have one, and the settings of the former.
+network_firewall() {
+    _default=$(firewalld "$FIREWALLD" getDefaultZone) || return
+    printf '%s\n' "$_default"
+    firewalld "$FIREWALLD.zone" getActiveZones
+    firewalld "$FIREWALLD.zone" getZoneSettings2 s "$(printf '%s\n' "$_default" | sed 's/.*\["\(.*\)"\].*/\1/')"
+}
+
+firewalld() { # INTERFACE METHOD ARGUMENT...
+    timeout "$tool_seconds" busctl --json=short call "$FIREWALLD" /org/fedoraproject/FirewallD1 "$@"
 }
 
 # Whether anything is at work upon the change that is being tried.

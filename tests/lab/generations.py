@@ -17,6 +17,8 @@ class Generation:
     packages: tuple[str, ...] = ()
     #: Their units that do not start by themselves.
     disabled: tuple[str, ...] = ()
+    #: Whether the hosts have Python, for a package that needs it.
+    python: bool = False
     #: What dracut is told about the initramfs.
     initramfs: tuple[str, ...] = ("--add", "ostree")
 
@@ -53,12 +55,14 @@ TRIXIE_VM = Generation(
     "trixie-vm",
     ("trixie",),
     13,
-    packages=("dnsmasq-base", "iputils-ping", "network-manager", "nftables", "qemu-guest-agent"),
+    packages=("dnsmasq-base", "firewalld", "iputils-ping", "network-manager", "nftables", "qemu-guest-agent"),
     disabled=(
+        "firewalld.service",
         "NetworkManager.service",
         "NetworkManager-dispatcher.service",
         "NetworkManager-wait-online.service",
     ),
+    python=True,  # for firewalld
     # Just enough for a virtual machine, and not compressed: an emulated processor takes seconds to unpack it.
     initramfs=(
         *("--no-hostonly-cmdline", "--no-compress", "--filesystems=ext4"),

@@ -51,9 +51,7 @@ LEFT_OUT = ("doc", "doc-base", "info", "lintian", "locale", "man")
 #: and every check of a store reads. The kernel's modules stay: a host may boot on a kernel of its own.
 UNUSED = (
     "usr/bin/fish_indent",
-    "usr/bin/python3*",
     "usr/lib/dracut",
-    "usr/lib/python3*",
     "usr/lib/udev/hwdb*",
     "usr/lib/x86_64-linux-gnu/gconv",
     "usr/share/bash-completion",
@@ -64,6 +62,9 @@ UNUSED = (
     "usr/share/zoneinfo/[!E]*",
     "usr/share/zsh",
 )
+
+#: What hosts of most OSTree systems do not have, and nothing of ours needs there.
+PYTHON = ("usr/bin/python3*", "usr/lib/python3*")
 
 #: Where an OSTree tree keeps what Debian has as directories in its root.
 LINKS = {
@@ -100,7 +101,7 @@ def build(tree: Path, generation: Generation) -> None:
     count = len(_packages(generation))
     with step(f"{generation.name}: installing {count} packages with mmdebstrap") as done:
         _install_first_that_can_be(tree, generation)
-        _leave_out_unused(tree)
+        _leave_out_unused(tree, generation)
         _settle_kernel(tree)
         _settle_units(tree, generation)
         _empty_what_is_not_committed(tree)
@@ -171,8 +172,8 @@ def _install(tree: Path, suite: str, generation: Generation) -> None:
     )
 
 
-def _leave_out_unused(tree: Path) -> None:
-    for pattern in UNUSED:
+def _leave_out_unused(tree: Path, generation: Generation) -> None:
+    for pattern in (*UNUSED, *(() if generation.python else PYTHON)):
         for path in tree.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -1,7 +1,7 @@
 """The network of a host, as its tools say it."""
 
 from pyinfra_nspawn.facts.base import Part
-from pyinfra_nspawn.facts.network import Network, parse_network
+from pyinfra_nspawn.facts.network import Firewall, Network, parse_network
 
 LINKS = b"""[
 {"ifname": "enp1s0", "address": "52:54:00:00:00:01", "mtu": 1500, "flags": []},
@@ -47,3 +47,20 @@ def test_a_networkmanager_that_does_not_run_is_none():
     found = seen(Part(("network-manager",), b"", 8, b"Error: NetworkManager is not running."))
     assert not found.network_manager
     assert not found.links["enp1s0"].is_network_managers
+
+
+# As firewalld 2.3 answers, less its descriptions.
+FIREWALL = b"""{"type":"s","data":["public"]}
+{"type":"a{sa{sas}}","data":[{"trusted":{"interfaces":["ve-+"],"sources":[]},"public":{"interfaces":[]}}]}
+{"type":"a{sv}","data":[{"target":{"type":"s","data":"default"},"services":{"type":"as","data":["ssh"]},\
+"forward":{"type":"b","data":true}}]}
+"""
+
+
+def test_firewalld():
+    found = seen(Part(("firewall",), FIREWALL), Part(("bridge-filter",), b"1"))
+    assert found.firewall == Firewall("public", ("ssh",), forwards=True, zones={"ve-+": "trusted"})
+    assert found.firewall.zone_of("ve-web") == "trusted"
+    assert found.firewall.zone_of("vz-lab") is None
+    assert found.bridge_filter
+    assert seen(Part(("firewall",), b"", 1, b"Call failed")).firewall is None

@@ -14,6 +14,7 @@ from tests.lab.conftest import Outcome, pyinfra, remote_commands
 from tests.lab.side_by_side import on_each
 from tests.lab.vm.lab import up
 from tests.lab.vm.machine import BOOTED, machines
+from tests.vm.outside import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +113,13 @@ def main_job(virtual: Machines) -> MainJob:
 def booted(virtual: Machines) -> Machines:
     """Both machines as they were after their first boot."""
     return load(virtual, BOOTED)
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[int]:
+    """The port of a server beyond the machines."""
+    with serve() as port:
+        yield port
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import socketserver
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,44 +12,18 @@ from tests.lab.guest import inside
 from tests.lab.shell import retry
 from tests.lab.vm.fleet import ADDRESS
 from tests.vm.conftest import GUEST_SECONDS, INVENTORY, converge
+from tests.vm.outside import is_reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.lab.vm.machine import VirtualMachine
     from tests.vm.conftest import Machines
 
 NETWORK = "deploys/network.py"
 LINK = "enp0s16"
-#: The network that QEMU makes: the machine's own address, and this machine's loopback.
-OWN, OUTSIDE = "10.0.2.15/24", "10.0.2.2"
+#: The machine's own address on the network that QEMU makes.
+OWN = "10.0.2.15/24"
 GUESTS = [{"name": "web", "network": "veth"}, {"name": "zoned", "network": "zone:lab"}]
-FETCH = "timeout 10 bash -c 'exec 3<>/dev/tcp/{to}/{port} && cat <&3'"
 #: Seconds for a confirmation: a connection takes several by emulation.
 WINDOW = 60
-
-
-class Greeting(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        self.wfile.write(b"hello")
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[int]:
-    """The port of a server beyond the host."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeting) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-def reaches_outside(machine: VirtualMachine, guest: str, port: int) -> None:
-    """Wait until a guest reads what the server beyond the host says."""
-
-    def reached() -> bool:
-        return inside(machine, guest, FETCH.format(to=OUTSIDE, port=port)) == "hello"
-
-    retry(reached, GUEST_SECONDS, f"{guest} reaches the outside")
 
 
 def test_guests_have_addresses_and_reach_the_outside(managed: Machines, outside: int):
@@ -59,13 +31,13 @@ def test_guests_have_addresses_and_reach_the_outside(managed: Machines, outside:
     first = converge("-y", "--json", "--limit", "vm1", guests=GUESTS)
     assert "have NetworkManager serve the links of guests" in first.lines("vm1")
     for guest in ("web", "zoned"):
-        reaches_outside(machine, guest, outside)
+        is_reached(machine, guest, outside)
         assert "10.42." in inside(machine, guest, "ip -4 -o address show dev host0")
     again = converge("-y", "--json", "--limit", "vm1", guests=GUESTS)
     assert again.json["results"]["totals"]["success"] == 0
     machine.succeed("systemctl restart systemd-nspawn@web systemd-nspawn@zoned")
     for guest in ("web", "zoned"):
-        reaches_outside(machine, guest, outside)
+        is_reached(machine, guest, outside)
 
     gone = [{**guest, "state": "absent", "purge": True} for guest in GUESTS]
     converge("-y", "--limit", "vm1", guests=gone)
@@ -135,7 +107,7 @@ def test_a_guest_stays_on_a_bridge_that_changes(managed: Machines, outside: int)
     machine, guest = managed["vm1"], {"name": "web"}
     settings = {"bridge": {"uplinks": [LINK], "confirm_seconds": WINDOW}}
     converge("-y", "--json", "--limit", "vm1", guests=[guest], nspawn_host=settings)
-    reaches_outside(machine, "web", outside)
+    is_reached(machine, "web", outside)
     found = inside(machine, "web", "ip -4 -o address show dev host0 | grep -o '10.0.2.[0-9]*'").split()[0]
     machine.forward(22099, found)
     retry(lambda: greeted(22099), GUEST_SECONDS, "the guest's sshd answers from beyond the host")
@@ -144,5 +116,5 @@ def test_a_guest_stays_on_a_bridge_that_changes(managed: Machines, outside: int)
     bridged(mtu=1400, guests=(guest,))
     assert machine.succeed("cat /sys/class/net/br0/mtu") == "1400\n"
     machine.succeed("test -e /sys/class/net/br0/brif/vb-web")
-    reaches_outside(machine, "web", outside)
+    is_reached(machine, "web", outside)
     assert machine.succeed("systemctl show -P MainPID systemd-nspawn@web") == started
