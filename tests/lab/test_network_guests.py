@@ -95,6 +95,12 @@ def test_a_guest_on_the_host_s_network(host: Host):
     reaches(host, "open", lan.address_of("lab2"))
 
 
+@pytest.mark.parametrize("guest", ["known", "zone-a", "behind"])
+def test_a_guest_is_found_by_name_from_its_host(guest: str, host: Host):
+    found = address(host, guest)
+    assert found in host.succeed(f"getent ahosts {guest}")
+
+
 @pytest.mark.usefixtures("running")
 def test_the_second_run_does_nothing():
     outcome = run("-y", "--json")

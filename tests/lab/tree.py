@@ -24,6 +24,7 @@ PACKAGES = (
     "fish",
     "iproute2",
     "kmod",
+    "libnss-mymachines",
     "libpam-systemd",
     "linux-image-cloud-amd64",
     "openssh-server",
