@@ -71,6 +71,11 @@ class Link(Record):
         return bool(self.profile) and busy and not self.managed
 
     @property
+    def manager(self) -> str:
+        """Who configures it: `systemd-networkd`, `NetworkManager`, or nobody that is known here."""
+        return "systemd-networkd" if self.managed else "NetworkManager" if self.is_network_managers else ""
+
+    @property
     def iaid(self) -> int | None:
         """The identity association of its DHCP client id (RFC 4361); None for an id of another kind."""
         return int.from_bytes(self.client_id[1:5], "big") if self.client_id[:1] == b"\xff" else None

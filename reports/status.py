@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pyinfra_nspawn.facts.network import Network
     from pyinfra_nspawn.facts.ostree import Deployment
     from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.reports.visit import Visit
@@ -70,6 +71,19 @@ class GuestStatus(Report):
     """Why something could not be determined; empty when all was."""
 
 
+class LinkStatus(Report):
+    """A bridge of a host, or a link of its default route."""
+
+    name: str
+    """The link's name."""
+    manager: str
+    """Who configures it: `systemd-networkd` or `NetworkManager`; empty for others."""
+    addresses: tuple[str, ...] = ()
+    """Its addresses with their prefixes, but for link-local ones."""
+    ports: tuple[str, ...] = ()
+    """What a bridge connects, links of guests among it."""
+
+
 class HostStatus(Report):
     """A host, and the guests on it."""
 
@@ -83,6 +97,8 @@ class HostStatus(Report):
     """The version that ostree knows of that commit."""
     problem: str = ""
     """Why it is not `ready`."""
+    links: tuple[LinkStatus, ...] = ()
+    """Its bridges and the links of its default routes, by name; empty where its network could not be read."""
     guests: tuple[GuestStatus, ...] = ()
     """Its guests, by name: those of the inventory, and orphans."""
 
@@ -126,8 +142,16 @@ def _host(visit: Visit) -> HostStatus:
         commit=booted.checksum if booted else "",
         version=(booted.version or "") if booted else "",
         problem=" ".join(map(str, errors)) or (unread.reason if unread else ""),
+        links=() if isinstance(seen.network, Unreadable) else tuple(_links(seen.network)),
         guests=() if isinstance(seen.guests, Unreadable) else tuple(_guests(visit, seen)),
     )
+
+
+def _links(seen: Network) -> Iterator[LinkStatus]:
+    for name, link in sorted(seen.links.items()):
+        if link.kind == "bridge" or name in seen.uplinks:
+            ports = sorted(port.name for port in seen.links.values() if port.master == name)
+            yield LinkStatus(name=name, manager=link.manager, addresses=link.addresses, ports=tuple(ports))
 
 
 def _guests(visit: Visit, seen: Snapshot) -> Iterator[GuestStatus]:
@@ -185,7 +209,8 @@ def _source(wanted: Guest | None, snapshot: Snapshot) -> tuple[str, str]:
 
 
 def _lines(host: HostStatus, now: datetime) -> Iterator[Line]:
-    own = (host.name, "-", host.state, host.commit[:_DIGITS], host.version, host.problem)
+    details = "; ".join([*([host.problem] if host.problem else []), *map(_link, host.links)])
+    own = (host.name, "-", host.state, host.commit[:_DIGITS], host.version, details)
     yield Line(own, alarming=host.state != "ready")
     for guest in host.guests:
         details = "; ".join(_details(guest, now))
@@ -198,6 +223,11 @@ def _is_alarming(guest: GuestStatus) -> bool:
     return bool(
         guest.problem or guest.failed_units or guest.restarting_units or (wanted and wanted != guest.state)
     )
+
+
+def _link(link: LinkStatus) -> str:
+    ports = [f"with {', '.join(link.ports)}"] if link.ports else []
+    return " ".join([link.name, *link.addresses, *ports])
 
 
 def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
