@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 NETWORK = "deploys/network.py"
 LINK = "enp0s16"
-#: The machine's own address on the network that QEMU makes.
-OWN = "10.0.2.15/24"
+#: On the network that QEMU makes: the machine's own address, and who else is there.
+OWN, ROUTER, DNS = "10.0.2.15/24", "10.0.2.2", "10.0.2.3"
 GUESTS = [{"name": "web", "network": "veth"}, {"name": "zoned", "network": "zone:lab"}]
 #: Seconds for a confirmation: a connection takes several by emulation.
 WINDOW = 60
@@ -113,7 +113,9 @@ def test_a_guest_stays_on_a_bridge_that_changes(managed: Machines, outside: int)
     retry(lambda: greeted(22099), GUEST_SECONDS, "the guest's sshd answers from beyond the host")
 
     started = machine.succeed("systemctl show -P MainPID systemd-nspawn@web")
-    bridged(mtu=1400, guests=(guest,))
+    static = {"dhcp": "no", "addresses": [OWN], "gateways": [ROUTER], "dns": [DNS]}
+    bridged(mtu=1400, **static, guests=(guest,))
+    machine.succeed("nmcli -g ipv4.method connection show pyinfra-nspawn-bridge-br0 | grep -qx manual")
     assert machine.succeed("cat /sys/class/net/br0/mtu") == "1400\n"
     machine.succeed("test -e /sys/class/net/br0/brif/vb-web")
     is_reached(machine, "web", outside)

@@ -108,10 +108,6 @@ TROUBLES = {
 }
 
 
-#: What `make test-vm` has time for: the trouble that a checkpoint of NetworkManager's alone does not survive.
-ALWAYS = ("manager-killed",)
-
-
 def run(machine: VirtualMachine, trouble: Trouble, *, killed: bool) -> Outcome:
     """Run into the trouble, and wait until the host has its network back."""
     settings = {"bridge": {"uplinks": [LINK], "confirm_seconds": WINDOW, **trouble.bridge}}
@@ -145,9 +141,8 @@ def is_as_before(machine: VirtualMachine, before: str) -> None:
     assert pyinfra("--limit", machine.name, "exec", "--", "true", inventory=INVENTORY).code == 0
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.full) for name in TROUBLES]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("name", TROUBLES)
 def test_a_host_restores_its_network(name: str, managed: Machines):
     trouble, alone, told = TROUBLES[name], managed["vm1"], managed["vm2"]
     for machine in managed.values():
