@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyinfra.api.facts import FactBase
@@ -43,6 +43,9 @@ class Host(Record):
     + selinux: `enforcing`, `permissive` or `disabled`, as it is now
     + selinux_configured: the same, as /etc/selinux/config has it for the next boot; None without one
     + machines_target: machines.target's UnitFileState; empty where there is no such unit
+    + modules: those of the kernel that guests may need and that are loaded, or built in
+    + sysctls: the values in force that guests may need, by name
+    + k3s_modules_file, k3s_sysctls_file: what is in the places of our files for k3s; None where nothing is
     + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
       versions
     """
@@ -63,6 +66,10 @@ class Host(Record):
     selinux: str
     selinux_configured: str | None
     machines_target: str
+    modules: tuple[str, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)
+    k3s_modules_file: str | None = None
+    k3s_sysctls_file: str | None = None
     state_version: int = 0
 
     @property
@@ -96,12 +103,20 @@ def _host(parts: dict[str, Part]) -> Host:
         free_bytes=int(free.split()[-3]) * 1024,  # from the end: a source may hold spaces
         max_user_namespaces=int(parts["user-namespaces"].text),
         inotify_instances=int(parts["inotify-instances"].text),
-        sysctl_file=parts["sysctl-file"].output.decode() if "sysctl-file" in parts else None,
+        sysctl_file=_content(parts.get("sysctl-file")),
         selinux=_selinux(parts.get("selinux-enforce")),
         selinux_configured=_word(parts.get("selinux-config"), r"(\S+)") or None,
         machines_target=_word(parts.get("machines-target"), r"(?m)^UnitFileState=(\S*)$"),
+        modules=parts["modules"].lines,
+        sysctls=dict(map(_sysctl, parts["sysctls"].lines)),
+        k3s_modules_file=_content(parts.get("k3s-modules-file")),
+        k3s_sysctls_file=_content(parts.get("k3s-sysctls-file")),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
     )
+
+
+def _content(part: Part | None) -> str | None:
+    return part.output.decode() if part else None
 
 
 def _word(part: Part | None, pattern: str) -> str:
@@ -111,6 +126,12 @@ def _word(part: Part | None, pattern: str) -> str:
 
 def _number(part: Part | None, pattern: str) -> int:
     return int(_word(part, pattern) or 0)
+
+
+def _sysctl(line: str) -> tuple[str, str]:
+    """Return name and value of a line `/proc/sys/PATH:VALUE`."""
+    path, _, value = line.partition(":")
+    return path.removeprefix("/proc/sys/").replace("/", "."), value
 
 
 def _selinux(enforce: Part | None) -> str:
@@ -136,6 +157,10 @@ HOST_PARTS = frozenset(
         "selinux-enforce",
         "selinux-config",
         "machines-target",
+        "modules",
+        "sysctls",
+        "k3s-modules-file",
+        "k3s-sysctls-file",
         "state-version",
     }
 )

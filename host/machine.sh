@@ -46,6 +46,26 @@ serve_zone() {
     printf '%s\n' "$_ports" | attach_guest_ports
 }
 
+# k3s_host - BYTES: files for the next boot, and what they say for now.
+k3s_host() {
+    sent=$(received "$2")
+    mkdir -p "$etc/modules-load.d" "$etc/sysctl.d"
+    install_files "$sent"
+    result=changed # one that was killed before this has installed the files and no more
+    for _file in $(printf '%s\n' "$sent" | sed -n 's/^644 \([^ ]*\) .*/\1/p'); do
+        case $_file in
+        */modules-load.d/*) load_modules "$_file" ;;
+        *) /usr/lib/systemd/systemd-sysctl "$_file" ;;
+        esac
+    done
+}
+
+load_modules() { # FILE
+    _problem=$(sed '/^#/d' "$1" | xargs -r modprobe -a -- 2>&1) ||
+        die "modules cannot be loaded: $(printf '%s\n' "$_problem" | head -n 1)" \
+            "Install the modules of the host's kernel (kernel-modules-extra in Fedora)."
+}
+
 # selinux - MODE: now, and in the configuration for the next boot.
 selinux() {
     config=$etc/selinux/config
@@ -74,12 +94,13 @@ decommission() {
     fi
     [ ! -d "$run/pyinfra-nspawn" ] || find "$run/pyinfra-nspawn" -depth -type d -empty -delete
     for _file in "$etc/udev/rules.d/86-pyinfra-nspawn.rules" \
+        "$etc"/modules-load.d/60-pyinfra-nspawn-k3s.conf "$etc"/sysctl.d/60-pyinfra-nspawn-k3s.conf \
         "$etc"/NetworkManager/system-connections/pyinfra-nspawn-guest-links.nmconnection \
         "$etc"/NetworkManager/system-connections/pyinfra-nspawn-zone-*.nmconnection; do
         ! is_ours "$_file" || {
             result=changed
             rm "$_file"
-            nmcli connection reload 2>/dev/null || :
+            case $_file in */NetworkManager/*) nmcli connection reload 2>/dev/null || : ;; esac
         }
     done
     ! is_ours "$etc/sysctl.d/60-pyinfra-nspawn.conf" || {

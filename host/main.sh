@@ -134,6 +134,7 @@ step() {
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
     guest-links) guest_links "$@" ;;
+    k3s-host) k3s_host "$@" ;;
     layer) layer ;;
     machines-target) machines_target ;;
     move) move "$@" ;;

@@ -15,7 +15,7 @@ from pyinfra_nspawn.facts.history import History
 from pyinfra_nspawn.facts.snapshot import Snapshot, SnapshotFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyinfra.api.arguments import ConnectorArguments
     from pyinfra.api.facts import FactBase
@@ -65,17 +65,23 @@ def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
 def look(guests: Iterable[Guest], *, usage: Usage = "") -> Snapshot:
     """Read the host, its sysroots and its guests, in one command.
 
-    + guests: those that are read whether the host knows of them or not; their commits and the sources of
-      their binds are looked for
+    + guests: those that are read whether the host knows of them or not; their commits, the sources of their
+      binds and their devices are looked for
     + usage: `addresses` to read those of the guests too, `disk` to have the guests measure their files
     """
     guests = tuple(guests)
     return _snapshot(
         names=tuple(guest.name for guest in guests),
         commits=tuple(sorted({guest.source.commit for guest in guests if guest.source.commit})),
-        paths=tuple(sorted({bind.source for guest in guests for bind in guest.binds})),
+        paths=tuple(sorted({path for guest in guests for path in _paths(guest)})),
         usage=usage,
     )
+
+
+def _paths(guest: Guest) -> Iterator[str]:
+    """Return the paths on its host that a guest needs."""
+    yield from (bind.source for bind in guest.binds)
+    yield from (device.split()[0] for device in guest.devices)
 
 
 def _ask(fact: FactBase[T], **asked: Any) -> T | Unreadable:  # noqa: ANN401 - arguments of the fact

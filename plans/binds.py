@@ -1,4 +1,4 @@
-"""What a guest's binds come to on its host."""
+"""What a guest's binds and devices come to on its host."""
 
 from __future__ import annotations
 
@@ -17,16 +17,27 @@ def binds(comparison: Comparison) -> Iterator[Finding]:
     """Yield an error for each bind whose source does not exist, or really is one of the host's own trees."""
     for bind in comparison.guest.binds:
         paths = comparison.sysroots.paths
-        real = paths.get(bind.source)
+        real, field = paths.get(bind.source), f"binds.{bind.source}"
         if bind.source not in paths:
-            yield _error(comparison, bind, f"whether {bind.source} exists is unknown", "Run again.", "")
+            yield _error(comparison, field, f"whether {bind.source} exists is unknown", "Run again.", "")
         elif real is None:
             problem = f"bind source {bind.source} does not exist on the host"
-            yield _error(comparison, bind, problem, "Create it on the host, or correct `binds`.", "")
+            yield _error(comparison, field, problem, "Create it on the host, or correct `binds`.", "")
         elif real != bind.source and _gives_the_host(comparison, bind, real):
             problem = f"bind source {bind.source} is {real}, which is the host's own"
             hint = "Bind another directory, or bind it read-only and without `idmap`."
-            yield _error(comparison, bind, problem, hint, real)
+            yield _error(comparison, field, problem, hint, real)
+
+
+def devices(comparison: Comparison) -> Iterator[Finding]:
+    """Yield an error for each device that does not exist: systemd-nspawn would not start the guest."""
+    for path, _ in map(str.split, comparison.guest.devices):
+        paths, field = comparison.sysroots.paths, f"devices.{path}"
+        if path not in paths:
+            yield _error(comparison, field, f"whether {path} exists is unknown", "Run again.", "")
+        elif paths[path] is None:
+            hint = "Load its driver, or correct `devices`."
+            yield _error(comparison, field, f"device {path} does not exist on the host", hint, "")
 
 
 def _gives_the_host(comparison: Comparison, bind: Bind, real: str) -> bool:
@@ -37,14 +48,14 @@ def _gives_the_host(comparison: Comparison, bind: Bind, real: str) -> bool:
     return really.is_of_the_host and (writes or bind.idmap)
 
 
-def _error(comparison: Comparison, bind: Bind, problem: str, hint: str, seen: str) -> Finding:
+def _error(comparison: Comparison, field: str, problem: str, hint: str, seen: str) -> Finding:
     return Finding(
         "impossible",
         problem,
         hint,
         guest=comparison.guest.name,
-        field=f"binds.{bind.source}",
-        wanted=bind.source,
+        field=field,
+        wanted=field.partition(".")[2],
         seen=seen,
         severity="error",
     )

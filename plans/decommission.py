@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import is_managed, is_our_guest
+from pyinfra_nspawn.plans.k3s import k3s_files
 from pyinfra_nspawn.plans.links import links_files
 from pyinfra_nspawn.plans.network import bridges_of
 from pyinfra_nspawn.plans.readable import readable
@@ -52,6 +53,7 @@ def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
     """
     host, network = comparison.host, readable("the host's network", comparison.snapshot.network)
     files = {path: network.files[path] for path in links_files(network)}
+    files |= k3s_files(host)
     if is_managed(host.sysctl_file or ""):
         files[SYSCTL_FILE] = host.sysctl_file or ""
     if not files and not host.state_version:

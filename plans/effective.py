@@ -23,7 +23,7 @@ def effective(comparison: Comparison) -> Iterator[Finding]:
         return
     if not set(wanted.files) <= set(unit.dropin_paths):
         return
-    runs, devices = _shown(wanted.command), tuple(sorted(wanted.devices))
+    runs, devices = _shown(wanted.command), wanted.devices
     if unit.exec_start and _bare(unit.exec_start) != runs:
         yield _foreign(comparison, "ExecStart", runs, unit.exec_start)
     if unit.device_allow and unit.device_allow != devices:

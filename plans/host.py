@@ -13,6 +13,7 @@ from pyinfra_nspawn.plans.decommission import bridge_is_gone, guests_may_go, own
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.firewall import firewall
 from pyinfra_nspawn.plans.foreign import is_managed
+from pyinfra_nspawn.plans.k3s import k3s_host
 from pyinfra_nspawn.plans.links import guest_links
 from pyinfra_nspawn.plans.network import network
 from pyinfra_nspawn.plans.plan import Plan
@@ -189,6 +190,7 @@ CONCERNS: tuple[Concern, ...] = (
     container_package,
     machines_target,
     inotify,
+    k3s_host,
     selinux,
     guest_links,
     firewall,

@@ -4,6 +4,7 @@ from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import File
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
+from pyinfra_nspawn.specs.k3s import K3s
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.network import Bridge, GuestNetwork
 from pyinfra_nspawn.specs.source import Source
@@ -17,6 +18,7 @@ __all__ = [
     "GuestNetwork",
     "Guests",
     "HostSettings",
+    "K3s",
     "Limits",
     "Source",
 ]

@@ -11,11 +11,13 @@ from pyinfra_nspawn.specs import credentials
 from pyinfra_nspawn.specs.base import Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import FilePath, FileText
+from pyinfra_nspawn.specs.k3s import CONFIG, K3sOrTrue
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
     AuthorizedKey,
     Capability,
     CredentialId,
+    Device,
     MachineId,
     MachineName,
     SystemCall,
@@ -62,6 +64,8 @@ class Guest(Spec):
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most
     + binds: directories and files of the host
+    + devices: of the host, that the guest sees and may open, in the words of DeviceAllow=
+      (systemd.resource-control(5)): `/dev/kmsg r`, `/dev/fuse rw`
     + limits: memory, CPU, tasks
     + capabilities: in addition to nspawn's own set; `all`, or names of capabilities(7)
     + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it. `@` names a
@@ -75,6 +79,7 @@ class Guest(Spec):
     + files: by path; a text, or a `File`. Each file once, `authorized_keys` and credentials included
     + credentials: by name, as systemd.system-credentials(7) lists them; kept secret. With keys and files
       (in base64) they take 1 MiB at most
+    + k3s: `True`, or a `K3s`: ready for k3s, with isolation `overlay`. None by default
     + adopt: take over the stateroot, drop-ins and files of that name that somebody made by hand;
       `--data adopt=NAME` sets it for one run
     """
@@ -93,6 +98,7 @@ class Guest(Spec):
     on_degraded: Literal["fail", "report"] = "fail"
     start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
     binds: Annotated[tuple[Bind, ...], Lines] = ()
+    devices: Annotated[tuple[Device, ...], Lines] = ()
     limits: Limits = Limits()
     capabilities: Annotated[tuple[Capability, ...], Lines] = ()
     system_calls: Annotated[tuple[SystemCall, ...], Lines] = ()
@@ -103,6 +109,7 @@ class Guest(Spec):
     mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
     files: dict[FilePath, FileText] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
+    k3s: K3sOrTrue | None = None
     adopt: bool = False
 
     @model_validator(mode="after")
@@ -110,6 +117,23 @@ class Guest(Spec):
         for bind in self.binds:
             if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
                 raise ValueError(f"binds: {bind.refusal('a writable')}")
+        return self
+
+    @model_validator(mode="after")
+    def _open_each_device_once(self) -> Guest:
+        paths = ["/dev/net/tun", *(path for path, _ in map(str.split, self.devices))]
+        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+            raise ValueError(f"devices: {', '.join(twice)} is given twice, or every guest's")
+        return self
+
+    @model_validator(mode="after")
+    def _leave_to_k3s_what_it_needs(self) -> Guest:
+        if self.k3s is None:
+            return self
+        if "isolation" in self.model_fields_set and self.isolation != "overlay":
+            raise ValueError("k3s: needs isolation 'overlay', which it has by itself")
+        if CONFIG in self.files:
+            raise ValueError(f"files: {CONFIG} is made of `k3s`; write its keys in `config` there")
         return self
 
     @model_validator(mode="after")

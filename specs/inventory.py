@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
+from pyinfra_nspawn.specs.k3s import ready
 
 Data = Mapping[str, Any]
 """A host's data by key; what group data says of it included."""
@@ -81,7 +82,8 @@ def _on(guest: Guest, adopted: Collection[str], bridge: str | None, where: str) 
     if network.kind == "bridge" and network.name is None:
         problem = f"{guest.name}: network: 'bridge' needs a name, for `nspawn_host` has no bridge"
         raise InvalidSpecError(where, problem)
-    return guest.model_copy(update={"adopt": guest.adopt or guest.name in adopted, "network": network})
+    update = {"adopt": guest.adopt or guest.name in adopted, "network": network}
+    return ready(guest.model_copy(update=update))
 
 
 def _bridge(data: Data) -> str | None:

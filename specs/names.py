@@ -70,6 +70,14 @@ SystemCall = Annotated[
         "must be a group that systemd knows; `systemd-analyze syscall-filter` lists them",
     ),
 ]
+# systemd.resource-control(5), DeviceAllow=: a path, and which of read, write and mknod, as systemd shows it.
+Device = Annotated[
+    Line,
+    matching(
+        r"/dev(/[A-Za-z0-9_][A-Za-z0-9_.:+-]*)+ (?=[rwm])r?w?m?",
+        "must be a device's path and its access, like '/dev/kmsg r' or '/dev/fuse rw'",
+    ),
+]
 UnitName = Annotated[
     str,
     matching(

@@ -16,6 +16,12 @@ facts_host() {
     host_setting inotify-instances "$INOTIFY_INSTANCES"
     [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn.conf" ] ||
         part sysctl-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn.conf"
+    brief modules host_modules
+    brief sysctls host_sysctls
+    [ ! -e "$etc/modules-load.d/60-pyinfra-nspawn-k3s.conf" ] ||
+        part k3s-modules-file without_nul "$etc/modules-load.d/60-pyinfra-nspawn-k3s.conf"
+    [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf" ] ||
+        part k3s-sysctls-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf"
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
     have systemctl && part machines-target timeout "$tool_seconds" systemctl show machines.target -p LoadState -p UnitFileState
@@ -31,6 +37,26 @@ host_commands() {
         have "$_name" && printf '%s\n' "$_name"
     done
     return 0
+}
+
+# Those of the kernel's that guests with k3s need; see specs/k3s.py.
+host_modules() {
+    for _name in br_netfilter nf_conntrack nf_tables nft_chain_nat nft_compat overlay vxlan; do
+        [ ! -e "/sys/module/$_name" ] && ! is_built_in "$_name" || printf '%s\n' "$_name"
+    done
+}
+
+is_built_in() { # MODULE
+    grep -qs "/$1\.ko" "/usr/lib/modules/$(uname -r)/modules.builtin"
+}
+
+# PATH:VALUE of those that are there.
+host_sysctls() {
+    cd /proc/sys || return
+    grep -s . "$PWD/vm/overcommit_memory" "$PWD/vm/panic_on_oom" "$PWD/kernel/panic" "$PWD/kernel/panic_on_oops" \
+        "$PWD/kernel/keys/root_maxkeys" "$PWD/kernel/keys/root_maxbytes" \
+        "$PWD/net/bridge/bridge-nf-call-arptables" "$PWD/net/bridge/bridge-nf-call-ip6tables" \
+        "$PWD/net/bridge/bridge-nf-call-iptables" || :
 }
 
 host_first_line() {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.render.choice import choose
 from pyinfra_nspawn.plans.render.digest import digest_of
-from pyinfra_nspawn.plans.render.nspawn import DEVICES, bind_paths, command
+from pyinfra_nspawn.plans.render.nspawn import bind_paths, command, devices
 from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.specs.credentials import composed
 from pyinfra_nspawn.specs.layout import Layout
@@ -36,7 +36,7 @@ class Definition:
     trial: str
     credentials: dict[str, str] = field(repr=False)
     command: tuple[str, ...]
-    devices: tuple[str, ...] = DEVICES
+    devices: tuple[str, ...]
 
 
 def define(guest: Guest) -> Definition:
@@ -48,7 +48,7 @@ def define(guest: Guest) -> Definition:
         guest.name,
         {
             "command": runs,
-            "devices": sorted(DEVICES),
+            "devices": list(devices(guest)),
             "bind_paths": sorted(bind_paths(layout)),
             "chooses_itself": guest.source.guest,
             **({"mac": guest.network.mac} if guest.network.mac else {}),
@@ -68,6 +68,7 @@ def define(guest: Guest) -> Definition:
         trial=_boot(guest, layout, digest, tried),
         credentials=credentials,
         command=runs,
+        devices=devices(guest),
     )
 
 
@@ -83,7 +84,7 @@ def _boot(guest: Guest, layout: Layout, digest: str, runs: tuple[str, ...]) -> s
         bind_paths=bind_paths(layout),
         choose=choose(layout) if guest.source.guest else (),
         command=runs,
-        devices=DEVICES,
+        devices=devices(guest),
         bridge=guest.network.name if guest.network.kind == "bridge" else None,
         mac=guest.network.mac,
     )

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.specs.layout import Layout
     from pyinfra_nspawn.specs.network import GuestNetwork
 
-DEVICES = ("/dev/net/tun rwm", "char-pts rw")
-"""What the guest may open. The template's list has loop and device-mapper devices too, for disk images."""
+_DEVICES = ("/dev/net/tun rwm", "char-pts rw")
+"""What every guest may open. The template's list has loop and device-mapper devices too, for disk images."""
+
+
+def devices(guest: Guest) -> tuple[str, ...]:
+    """Return what the guest may open, sorted, in the words of DeviceAllow=."""
+    return tuple(sorted({*_DEVICES, *guest.devices}))
 
 
 def bind_paths(layout: Layout) -> tuple[str, ...]:
@@ -92,6 +97,8 @@ def _mounts(guest: Guest, layout: Layout) -> Iterator[str]:
     for bind in sorted(guest.binds, key=target):
         option = "--bind-ro" if bind.read_only else "--bind"
         yield f"{option}={bind.source}:{target(bind)}{mapped if bind.idmap else ''}"
+    for path, access in sorted(map(str.split, guest.devices)):
+        yield f"--bind={path}" if "w" in access else f"--bind-ro={path}"
 
 
 def target(bind: Bind) -> str:

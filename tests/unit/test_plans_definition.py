@@ -362,6 +362,13 @@ def test_a_bind_whose_source_does_not_exist():
     assert found.hint == "Create it on the host, or correct `binds`."
 
 
+def test_a_device_that_does_not_exist():
+    found = error(bound({"/dev/kmsg": None}, devices=["/dev/kmsg r"]), "impossible")
+    assert (found.field, found.wanted) == ("devices./dev/kmsg", "/dev/kmsg")
+    assert found.problem == "device /dev/kmsg does not exist on the host"
+    assert error(bound({}, devices=["/dev/kmsg r"])).problem == "whether /dev/kmsg exists is unknown"
+
+
 def test_a_bind_of_which_nothing_is_known():
     found = error(bound({}, binds=[{"source": "/srv/www"}]), "impossible")
     assert found.problem == "whether /srv/www exists is unknown"

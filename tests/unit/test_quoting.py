@@ -125,6 +125,7 @@ FILE_PATH = like(
 SOURCE_OF_BIND = st.sampled_from(["/srv", "/var/lib/app", "/mnt"]) | PATH
 CAPABILITY = st.sampled_from(["all", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_BPF"])
 SYSTEM_CALL = st.sampled_from(["@keyring", "~@mount"]) | like("~?[a-z0-9_-]{1,5}")
+DEVICE = like(r"/dev/[a-z0-9][a-z0-9_.:+-]{0,5} (r|rw|w|rwm)")
 MEMORY = like("[1-9][0-9]{0,3}[MGT]|[1-9][0-9]?%") | st.just("infinity")
 TASKS = st.integers(1, 4194304) | st.just("infinity")
 COMMIT = st.sampled_from(["0123456789abcdef" * 4, NEW])
@@ -157,6 +158,7 @@ FIELDS = {
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
         "start_timeout_seconds": lambda of: of(st.integers(1, 86400)),
         "binds": lambda of: some(data(Bind, of)),
+        "devices": lambda of: st.lists(of(DEVICE), max_size=3, unique_by=lambda device: device.split()[0]),
         "limits": lambda of: data(Limits, of),
         "capabilities": lambda of: some(of(CAPABILITY)),
         "system_calls": lambda of: some(of(SYSTEM_CALL)),
@@ -167,6 +169,7 @@ FIELDS = {
         "mask_units": lambda of: some(of(UNIT)),
         "files": lambda of: st.dictionaries(of(FILE_PATH), SECRET_TEXT | data(File, of), max_size=2),
         "credentials": lambda of: st.dictionaries(of(CREDENTIAL), of(SECRET_TEXT), max_size=2),
+        "k3s": lambda of: of(st.none()),
         "adopt": lambda of: of(st.booleans()),
     },
     Source: {
@@ -341,7 +344,8 @@ def to_boot(wanted: Guest, credentials: str) -> list:
         ("ExecStart", []),
         ("ExecStart", [*beginning(wanted), *container(wanted, directory, credentials)]),
         ("ExecStopPost", []),
-        *(("DeviceAllow", devices) for devices in ("", "/dev/net/tun rwm", "char-pts rw")),
+        ("DeviceAllow", ""),
+        *(("DeviceAllow", device) for device in sorted({"/dev/net/tun rwm", "char-pts rw", *wanted.devices})),
     ]
     return [("Unit", about), ("Service", service)]
 
@@ -412,6 +416,7 @@ def container(wanted: Guest, directory: str, credentials: str) -> list[str]:
         f"--bind={MOUNTS}/{wanted.name}/etc:/etc{':idmap' if private else ''}",
         f"--bind={var}:/var{':idmap' if private else ''}",
         *(bound(bind, private=private) for bind in sorted(wanted.binds, key=mounted)),
+        *(seen_device(*device.split()) for device in sorted(wanted.devices)),
         *options(wanted),
         *loaded(wanted, credentials),
         *CONNECTED.get(wanted.network.kind, lambda _: ["--network-veth"])(wanted.network.name),
@@ -429,6 +434,10 @@ CONNECTED = {
 
 def mounted(bind: Bind) -> str:
     return canonical(bind.target or bind.source)
+
+
+def seen_device(path: str, access: str) -> str:
+    return f"--bind={path}" if "w" in access else f"--bind-ro={path}"
 
 
 def bound(bind: Bind, *, private: bool) -> str:
@@ -604,6 +613,10 @@ def runs_another(wanted: Guest) -> GuestSeen:
     return GuestSeen(unit, directory="700 0:0", current=current, stateroot=stateroot, files=files)
 
 
+def paths_of(wanted: Guest) -> list[str]:
+    return [*(bind.source for bind in wanted.binds), *(device.split()[0] for device in wanted.devices)]
+
+
 def plan_of(wanted: Guest, seen: GuestSeen | None = None) -> Plan:
     """Return the plan for a guest, new or as seen, on a host that has its source and its binds."""
     source, shared = wanted.source, wanted.sysroot == "shared"
@@ -616,7 +629,7 @@ def plan_of(wanted: Guest, seen: GuestSeen | None = None) -> Plan:
     if seen and shared:
         host = replace(host, deployments=(*host.deployments, own), stateroots=(*host.stateroots, wanted.name))
     private = {wanted.name: Sysroot((own,), (wanted.name,))} if seen and not shared else {}
-    paths = {bind.source: bind.source for bind in wanted.binds}
+    paths = {path: path for path in paths_of(wanted)}
     guests = {wanted.name: seen} if seen else {}
     return plan_guest(wanted, Snapshot(HOST, HostSysroots(host, private, paths), guests))
 
@@ -688,7 +701,7 @@ def test_a_payload_is_as_long_as_is_said(wanted: Guest):
 @examples(40)
 @given(wanted=GUESTS)
 def test_the_facts_are_asked_for_what_the_guest_says(wanted: Guest):
-    paths = tuple(bind.source for bind in wanted.binds)
+    paths = tuple(paths_of(wanted))
     commits = (wanted.source.commit,) if wanted.source.commit else ()
     command = SnapshotFacts().command(names=(wanted.name,), commits=commits, paths=paths)
     found = arguments(StringCommand(command))

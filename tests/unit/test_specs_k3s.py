@@ -1,0 +1,101 @@
+"""A guest that is ready for k3s: what that comes to, and what is refused."""
+
+import pytest
+import yaml
+
+from pyinfra_nspawn.specs import Guest, K3s
+from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.inventory import guests_from
+from pyinfra_nspawn.specs.k3s import CONFIG
+
+
+def wanted(**fields: object) -> Guest:
+    (found,) = guests_from({"guests": [{"name": "web", "k3s": True, **fields}]}, "lab1")
+    return found
+
+
+def refusal(**fields: object) -> str:
+    with pytest.raises(InvalidSpecError) as refused:
+        wanted(**fields)
+    return str(refused.value)
+
+
+def config_of(guest: Guest) -> dict[str, object]:
+    return yaml.safe_load(guest.files[CONFIG].content.get_secret_value())
+
+
+def test_it_has_what_k3s_needs():
+    found = wanted()
+    assert found.isolation == "overlay"
+    assert found.capabilities == ("all",)
+    assert set(found.system_calls) == {"@keyring", "bpf", "perf_event_open"}
+    assert found.devices == ("/dev/kmsg r",)
+    assert {(bind.source, bind.read_only) for bind in found.binds} == {
+        ("/sys/module", True),
+        ("/usr/lib/modules", True),
+    }
+    assert found.limits.tasks_max == "infinity"
+    assert found.files[CONFIG].mode == "0600"
+    assert config_of(found) == {"kube-proxy-arg": ["conntrack-max-per-core=0"]}
+
+
+def test_what_it_is_given_besides_stays():
+    found = wanted(
+        binds=[{"source": "/srv/images", "target": "/var/images"}],
+        devices=["/dev/fuse rw", "/dev/kmsg rw"],
+        limits={"memory_max": "2G", "tasks_max": 5000},
+        system_calls=["@mount"],
+        files={"/etc/motd": "hello"},
+    )
+    assert "/srv/images" in {bind.source for bind in found.binds}
+    assert set(found.devices) == {"/dev/fuse rw", "/dev/kmsg r"}
+    assert (found.limits.memory_max, found.limits.tasks_max) == ("2G", 5000)
+    assert "@mount" in found.system_calls
+    assert set(found.files) == {"/etc/motd", CONFIG}
+
+
+def test_its_configuration_is_yaml():
+    said = {
+        "node_name": "a.example",
+        "node_labels": ["zone=eu", "example.com/disk=ssd"],
+        "tls_names": ["k3s.example", "2001:db8::1"],
+        "config": {
+            "disable": ["traefik"],
+            "kube-proxy-arg": ["v=2"],
+            "write-kubeconfig-mode": "0600",
+            "debug": True,
+        },
+    }
+    assert config_of(wanted(k3s=said)) == {
+        "node-name": "a.example",
+        "node-label": ["zone=eu", "example.com/disk=ssd"],
+        "tls-san": ["k3s.example", "2001:db8::1"],
+        "disable": ["traefik"],
+        "kube-proxy-arg": ["conntrack-max-per-core=0", "v=2"],
+        "write-kubeconfig-mode": "0600",
+        "debug": True,
+    }
+
+
+@pytest.mark.parametrize("text", ["a: b", "- x", "#", "'", '"', "é", "{", "yes", "0x1", "\ufeff"])
+def test_any_text_is_kept(text):
+    assert yaml.safe_load(K3s(config={"x": text}).to_yaml())["x"] == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"isolation": "private-users"}, "k3s: needs isolation 'overlay'"),
+        ({"isolation": "none"}, "k3s: needs isolation 'overlay'"),
+        ({"files": {CONFIG: "x"}}, f"files: {CONFIG} is made of `k3s`"),
+        ({"k3s": {"config": {"token": "secret"}}}, "token is a secret; write it in `files`"),
+        ({"k3s": {"node_labels": ["zone"]}}, "must be like KEY=VALUE"),
+        ({"k3s": {"node_name": "A_B"}}, "must be a DNS name"),
+        ({"k3s": {"nod_name": "a"}}, "k3s.nod_name: no such field"),
+        ({"k3s": False}, "k3s: "),
+    ],
+)
+def test_what_cannot_be_is_refused(fields, problem):
+    words = refusal(**fields)
+    assert problem in words
+    assert "secret" not in words.replace("is a secret", "")
