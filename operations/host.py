@@ -113,8 +113,6 @@ def selinux(settings: HostSettings) -> Commands:
 
     + settings: the inventory's `nspawn_host`
 
-    Proven with recorded answers only.
-
     **Example:**
 
     .. code:: python

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,16 @@ class Generation:
     packages: tuple[str, ...] = ()
     #: Their units that do not start by themselves.
     disabled: tuple[str, ...] = ()
+    #: And those that never start.
+    masked: tuple[str, ...] = ()
     #: Whether the hosts have Python, for a package that needs it.
     python: bool = False
     #: What dracut is told about the initramfs.
     initramfs: tuple[str, ...] = ("--add", "ostree")
+    #: Of its own, beside those of every generation.
+    kernel_arguments: tuple[str, ...] = ()
+    #: Its files have the labels of the SELinux policy that it holds.
+    labelled: bool = False
 
     @property
     def ref(self) -> str:
@@ -69,4 +75,15 @@ TRIXIE_VM = Generation(
         "--modules=systemd systemd-initrd ostree base rootfs-block udev-rules fs-lib shutdown kernel-modules",
         "--drivers=virtio_blk virtio_pci virtio_mmio virtio_net virtio_rng ext4 overlay",
     ),
+)
+#: Debian's reference policy. The kernel's arguments choose SELinux; its mode is /etc/selinux/config's.
+TRIXIE_SELINUX = replace(
+    TRIXIE_VM,
+    name="trixie-selinux",
+    packages=(*TRIXIE_VM.packages, "auditd", "selinux-policy-default"),
+    disabled=(*TRIXIE_VM.disabled, "audit-rules.service", "auditd.service"),
+    # It asks for a relabelling wherever the kernel has no SELinux, as in a guest.
+    masked=("selinux-autorelabel-mark.service",),
+    kernel_arguments=("security=selinux", "selinux=1"),
+    labelled=True,
 )

@@ -124,6 +124,7 @@ def _recipe(generation: Generation) -> str:
 
 def _commit(generation: Generation, source: Path, repo: Path) -> None:
     """Commit the tree, then its later versions, which differ in a few files of /usr."""
+    labels = [f"--selinux-policy={source}"] if generation.labelled else []
     with step(f"{generation.name}: committing") as done:
         run("ostree", f"--repo={repo}", "init", "--mode=bare")
         for ref, version in generation.versions.items():
@@ -141,6 +142,7 @@ def _commit(generation: Generation, source: Path, repo: Path) -> None:
                 f"--branch={ref}",
                 f"--subject=Lab {generation.name} {version}",
                 f"--add-metadata-string=version={version}",
+                *labels,
                 *content,
             )
         done.result = f"{len(generation.versions)} commits"
@@ -175,6 +177,8 @@ def _deploy(generation: Generation, repo: Path, sysroot: Path) -> None:
         )
         run(
             *("ostree", "admin", f"--sysroot={sysroot}", "deploy", f"--os={STATEROOT}"),
-            *("--karg=root=LABEL=lab", "--karg=rw", f"{REMOTE}:{generation.ref}"),
+            *("--karg=root=LABEL=lab", "--karg=rw"),
+            *(f"--karg={argument}" for argument in generation.kernel_arguments),
+            f"{REMOTE}:{generation.ref}",
         )
         done.result = size(sysroot)

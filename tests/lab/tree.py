@@ -105,6 +105,8 @@ def build(tree: Path, generation: Generation) -> None:
         _leave_out_unused(tree, generation)
         _settle_kernel(tree)
         _settle_units(tree, generation)
+        if generation.labelled:
+            _settle_policy(tree)
         _empty_what_is_not_committed(tree)
         _settle_etc(tree)
         _settle_root(tree)
@@ -193,6 +195,29 @@ def _settle_units(tree: Path, generation: Generation) -> None:
     offline = {"SYSTEMD_OFFLINE": "1"}
     run("chroot", tree, "systemctl", "enable", "systemd-networkd.service", env=offline)
     run("chroot", tree, "systemctl", "disable", *DISABLED, *generation.disabled, env=offline)
+    if generation.masked:
+        run("chroot", tree, "systemctl", "mask", *generation.masked, env=offline)
+
+
+def _settle_policy(tree: Path) -> None:
+    """Make SELinux's policy one of an OSTree system, as Fedora has it.
+
+    What it is made from is in /etc: no commit has a /var. Everybody may read the links in /, and what they
+    lead to has the labels of Debian's directories.
+    """
+    policy = tree / "etc/selinux/default"
+    shutil.copytree(tree / "var/lib/selinux/default/active", policy / "active")
+    with (tree / "etc/selinux/semanage.conf").open("a") as settings:
+        settings.write("store-root = /etc/selinux\n")
+    contexts = policy / "contexts/files"
+    with (
+        (contexts / "file_contexts.subs_dist").open("a") as same,
+        (contexts / "file_contexts.local").open("a") as local,
+    ):
+        for name, target in LINKS.items():
+            local.write(f"/{name} -l system_u:object_r:root_t:s0\n")
+            if "var/" in target:
+                same.write(f"/{target.removeprefix('../')} /{name}\n")
 
 
 def _empty_what_is_not_committed(tree: Path) -> None:

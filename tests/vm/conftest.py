@@ -17,7 +17,7 @@ from tests.lab.vm.machine import BOOTED, machines
 from tests.vm.outside import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.lab.vm.machine import VirtualMachine
 
@@ -71,13 +71,23 @@ def converge(*options: str, **data: object) -> Outcome:
 
 
 @pytest.fixture(scope="session")
-def virtual() -> Iterator[Machines]:
-    """Both machines, up; the lab is left as it was found, up or down."""
+def have_up() -> Iterator[Callable[[list[str]], Machines]]:
+    """Have machines up, by name; the lab is left as it was found, up or down."""
     was_up = any(machine.is_running for machine in (*machines().values(), *hosts().values()))
-    up()
-    yield machines()
+
+    def have(names: list[str]) -> Machines:
+        up(names)
+        return {name: machines()[name] for name in names}
+
+    yield have
     if not was_up:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def virtual(have_up: Callable[[list[str]], Machines]) -> Machines:
+    """Both machines, up."""
+    return have_up(BOTH)
 
 
 @dataclass(frozen=True)

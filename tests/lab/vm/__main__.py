@@ -45,7 +45,7 @@ def _parse() -> argparse.Namespace:
     known = sorted(machines())
     parser = argparse.ArgumentParser(prog="python3 -m tests.lab.vm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    some = commands.add_parser("up", help="have machines running: all, or those named")
+    some = commands.add_parser("up", help="have machines running: vm1 and vm2, or those named")
     some.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     commands.add_parser("status", help="say what runs, and what it booted")
     for name, about in ACTS.items():

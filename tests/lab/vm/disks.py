@@ -121,7 +121,19 @@ def _configure(spec: VmSpec, root: Path) -> Path:
     if spec.own_boot:
         mounts.append(f"LABEL={LABELS[BOOT]} /boot ext4 defaults 0 2\n")
     (deployment / "etc/fstab").write_text("".join(mounts))
+    if spec.generation.labelled:
+        _label(root, deployment)
     return deployment
+
+
+def _label(root: Path, deployment: Path) -> None:
+    """Label /etc and /var as the deployed system's policy says: ostree leaves both to the first boot."""
+    run(
+        *("unshare", "--mount", "sh", "-ec"),
+        'mount --bind "$1" "$2/var" && exec chroot "$2" setfiles -F -m "$3" /etc /var',
+        *("sh", root / "ostree/deploy" / STATEROOT / "var", deployment),
+        "/etc/selinux/default/contexts/files/file_contexts",
+    )
 
 
 def _pack(spec: VmSpec, machine: Image, remote: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.lab.fleet import MachineSpec
-from tests.lab.generations import TRIXIE_VM
+from tests.lab.generations import TRIXIE_SELINUX, TRIXIE_VM
 from tests.lab.paths import INSTANCE, RUN
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class VmSpec(MachineSpec):
 
     #: /boot is a file system of its own, on a second disk.
     own_boot: bool
+    #: It is up only when it is named: few tests want it.
+    on_demand: bool = False
 
     @property
     def port(self) -> int:
@@ -49,5 +51,14 @@ VMS = {
     for spec in (
         VmSpec("vm1", TRIXIE_VM, number=1, user="root", readonly_sysroot=False, own_boot=False),
         VmSpec("vm2", TRIXIE_VM, number=2, user="admin", readonly_sysroot=True, own_boot=True),
+        VmSpec(
+            "vm3",
+            TRIXIE_SELINUX,
+            number=3,
+            user="root",
+            readonly_sysroot=False,
+            own_boot=False,
+            on_demand=True,
+        ),
     )
 }

@@ -25,13 +25,13 @@ TOOLS = {
 
 
 def up(names: Collection[str] = ()) -> None:
-    """Have these machines running (all, if none is named), with whatever that takes.
+    """Have these machines running (if none is named, all but those on demand), with whatever that takes.
 
     One after the other: two that boot at once take as long.
     """
     install_tools(TOOLS)
     for name, machine in machines().items():
-        if not names or name in names:
+        if name in names or not (names or machine.spec.on_demand):
             _up(machine)
 
 
