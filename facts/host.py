@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Denial(Record):
+    """What SELinux has denied to machined, networkd, nspawn or a guest.
+
+    + source: the type of the process (its domain)
+    + target: the type of what it was denied
+    + target_class: its class, as `lnk_file`
+    + permissions: what it was denied
+    """
+
+    source: str
+    target: str
+    target_class: str
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Host(Record):
     """A host, as guests find it.
 
@@ -48,6 +64,7 @@ class Host(Record):
     + k3s_modules_file, k3s_sysctls_file: what is in the places of our files for k3s; None where nothing is
     + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
       versions
+    + denials: what SELinux, enforcing, has denied since it last loaded a policy
     """
 
     root: bool
@@ -71,6 +88,7 @@ class Host(Record):
     k3s_modules_file: str | None = None
     k3s_sysctls_file: str | None = None
     state_version: int = 0
+    denials: tuple[Denial, ...] = ()
 
     @property
     def kernel_version(self) -> tuple[int, int]:
@@ -112,6 +130,7 @@ def _host(parts: dict[str, Part]) -> Host:
         k3s_modules_file=_content(parts.get("k3s-modules-file")),
         k3s_sysctls_file=_content(parts.get("k3s-sysctls-file")),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
+        denials=_denials(parts.get("selinux-denials")),
     )
 
 
@@ -140,6 +159,14 @@ def _selinux(enforce: Part | None) -> str:
     return "enforcing" if enforce.text == "1" else "permissive"
 
 
+def _denials(part: Part | None) -> tuple[Denial, ...]:
+    found = []
+    for line in part.lines if part else ():
+        source, target, target_class, *permissions = line.split()
+        found.append(Denial(source, target, target_class, tuple(permissions)))
+    return tuple(found)
+
+
 HOST_PARTS = frozenset(
     {
         "user",
@@ -156,6 +183,7 @@ HOST_PARTS = frozenset(
         "sysctl-file",
         "selinux-enforce",
         "selinux-config",
+        "selinux-denials",
         "machines-target",
         "modules",
         "sysctls",

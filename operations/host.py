@@ -113,6 +113,8 @@ def selinux(settings: HostSettings) -> Commands:
 
     + settings: the inventory's `nspawn_host`
 
+    A note says what an enforcing host has denied to its guests, see docs/howto/selinux.md.
+
     **Example:**
 
     .. code:: python

@@ -26,7 +26,7 @@ from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyinfra_nspawn.facts.host import Host
+    from pyinfra_nspawn.facts.host import Denial, Host
     from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
     from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.specs import Guest, HostSettings
@@ -166,8 +166,10 @@ def inotify(comparison: HostComparison) -> Iterator[Step | Finding]:
 
 
 def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
-    """Set SELinux's mode, now and for the next boot, where the inventory names one."""
+    """Set SELinux's mode, now and for the next boot, where the inventory names one; report its denials."""
     wanted, host = comparison.settings.selinux, comparison.host
+    if wanted != "permissive":  # then nothing is denied
+        yield from denials(host)
     if wanted is None or wanted == host.selinux == host.selinux_configured:
         return
     if host.selinux == "disabled":
@@ -183,6 +185,28 @@ def selinux(comparison: HostComparison) -> Iterator[Step | Finding]:
     problem = f"SELinux is {host.selinux} now and {configured} at boot"
     yield Finding("differs", problem, field="selinux", wanted=wanted, seen=host.selinux)
     yield Step(f"make SELinux {wanted}, now and at the next boot", "selinux", arguments=(wanted,))
+
+
+def denials(host: Host) -> Iterator[Finding]:
+    """Yield a note for each domain that SELinux has denied what guests need.
+
+    No step follows: what a host's policy allows is not for its guests' inventory to say, but for the whole
+    mode. The hint has what may be done in the order in which to try it: the least is given away first.
+    """
+    for source in dict.fromkeys(denial.source for denial in host.denials):
+        first, *more = dict.fromkeys(_denied(denial) for denial in host.denials if denial.source == source)
+        problem = f"SELinux denies {source} {first}{f', and {len(more)} more' if more else ''}"
+        hint = (
+            "Update selinux-policy, else allow it in a module, else "
+            f'"semanage permissive -a {source}", else set `selinux: permissive`.'
+        )
+        yield Finding(
+            "unfit", problem, hint, field="selinux", seen="; ".join([first, *more]), severity="note"
+        )
+
+
+def _denied(denial: Denial) -> str:
+    return f"{' '.join(denial.permissions)} of {denial.target}:{denial.target_class}"
 
 
 CONCERNS: tuple[Concern, ...] = (

@@ -24,6 +24,7 @@ facts_host() {
         part k3s-sysctls-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf"
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
+    [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || brief selinux-denials selinux_denials
     have systemctl && part machines-target timeout "$tool_seconds" systemctl show machines.target -p LoadState -p UnitFileState
     return 0
 }
@@ -84,4 +85,33 @@ host_state_file_system() {
 # without_nul FILE: a shell drops NUL bytes, and the file that a power cut has filled with them would look like ours.
 without_nul() {
     tr '\0' '\1' <"$1"
+}
+
+AUDIT_LOG=/var/log/audit/audit.log
+
+# What SELinux has denied to machined, networkd, nspawn and guests since it last loaded a policy, as it does at each boot
+# and when somebody allows what was denied: lines of SOURCE TARGET CLASS PERMISSION..., each once. While auditd runs, the
+# kernel's log has none. Both logs are read from their end, and no failure is reported: nothing rests on what they hold.
+selinux_denials() {
+    {
+        timeout "$tool_seconds" journalctl --boot --quiet --no-pager --output=short-unix --lines=2000 \
+            _TRANSPORT=kernel _TRANSPORT=audit
+        tail -c "$CAP" "$AUDIT_LOG" | sed -n 's/^\(type=[A-Z_]*\) msg=audit(\([0-9.]*\):[^ ]*/\2 \1/p'
+    } 2>/dev/null | grep -aE 'avc:  denied .* permissive=0|MAC_POLICY_LOAD|SYSTEM_BOOT|type=1403 ' | sort -n | awk '
+        !/avc:  denied/ { split("", seen); found = ""; next }
+        {
+            permissions = comm = source = target = class = ""
+            for (i = 1; i <= NF; i++) {
+                if ($i == "{") while ($++i != "}" && i <= NF) permissions = permissions " " $i
+                if (index($i, "comm=\"") == 1) comm = substr($i, 7)
+                if (index($i, "scontext=") == 1) { split($i, context, ":"); source = context[3] }
+                if (index($i, "tcontext=") == 1) { split($i, context, ":"); target = context[3] }
+                if (index($i, "tclass=") == 1) class = substr($i, 8)
+            }
+            denial = source " " target " " class permissions
+            if (source ~ /^systemd_(machined|networkd|nspawn)_t$/ || comm ~ /^systemd-(machine|nspawn)/)
+                if (!seen[denial]++) found = found denial "\n"
+        }
+        END { printf "%s", found }
+    ' | grep -xE '[a-z0-9_ ]+' | tail -n 50
 }

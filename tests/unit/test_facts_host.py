@@ -3,7 +3,7 @@
 import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable, parse_answer
-from pyinfra_nspawn.facts.host import HOST_PARTS, Host, HostFacts, parse_host
+from pyinfra_nspawn.facts.host import HOST_PARTS, Denial, Host, HostFacts, parse_host
 from tests.unit.answers import answer, cut, part, value
 
 VALUES = {
@@ -62,6 +62,19 @@ def test_selinux_that_is_permissive_or_missing():
     assert host(selinux_enforce="0\n").selinux == "permissive"
     assert host().selinux == "disabled"
     assert host().selinux_configured is None
+
+
+def test_what_selinux_has_denied():
+    assert host(selinux_enforce="1\n").denials == ()
+    assert host(selinux_denials="").denials == ()
+    seen = host(
+        selinux_denials="systemd_nspawn_t var_lib_t dir write add_name\nsystemd_machined_t a_t file\n"
+    )
+    assert seen.denials == (
+        Denial("systemd_nspawn_t", "var_lib_t", "dir", ("write", "add_name")),
+        Denial("systemd_machined_t", "a_t", "file", ()),
+    )
+    assert isinstance(HostFacts().process(host_answer(part("selinux-denials", "cut\n"))), Unreadable)
 
 
 def test_other_hosts():

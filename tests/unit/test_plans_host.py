@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from pyinfra_nspawn.facts.host import Host
+from pyinfra_nspawn.facts.host import Denial, Host
 from pyinfra_nspawn.plans import host as plans
 from pyinfra_nspawn.plans.firewall import firewall
 from pyinfra_nspawn.plans.host import CONCERNS, Concern, plan_host
@@ -225,6 +225,41 @@ def test_selinux():
     assert selinux(replace(now_only, selinux_configured="permissive")) == Plan()
     found = error(selinux(replace(HOST, selinux="disabled")), "unfit")
     assert (found.field, found.wanted, found.seen) == ("selinux", "permissive", "disabled")
+
+
+NSPAWN = Denial("systemd_nspawn_t", "var_lib_t", "lnk_file", ("read",))
+MACHINED = (
+    Denial("systemd_machined_t", "cgroup_t", "file", ("getattr",)),
+    Denial("systemd_machined_t", "vsock_device_t", "chr_file", ("read", "open")),
+)
+DENYING = replace(HOST, denials=(MACHINED[0], NSPAWN, MACHINED[1]))
+
+
+def test_a_denial_is_a_note_for_each_domain_with_its_remedies():
+    machined, nspawn = selinux(DENYING, HostSettings()).notes
+    assert nspawn.problem == "SELinux denies systemd_nspawn_t read of var_lib_t:lnk_file"
+    assert (nspawn.kind, nspawn.field, nspawn.guest) == ("unfit", "selinux", "")
+    assert machined.problem == "SELinux denies systemd_machined_t getattr of cgroup_t:file, and 1 more"
+    assert machined.seen == "getattr of cgroup_t:file; read open of vsock_device_t:chr_file"
+    remedies = [
+        "selinux-policy",
+        "module",
+        '"semanage permissive -a systemd_machined_t"',
+        "selinux: permissive",
+    ]
+    found = [machined.hint.index(remedy) for remedy in remedies]
+    assert found == sorted(found)
+
+
+def test_denials_refuse_nothing():
+    found = planned(DENYING, *CONCERNS, settings=HostSettings(selinux="enforcing"))
+    assert verbs(found) == ["machines-target", "sysctl"]
+    assert len(found.notes) == 2
+
+
+def test_a_host_that_becomes_permissive_denies_nothing():
+    assert selinux(DENYING).notes == ()
+    assert verbs(selinux(DENYING)) == ["selinux"]
 
 
 def test_all_steps_of_a_host_are_one_plan():

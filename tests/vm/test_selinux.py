@@ -1,4 +1,4 @@
-"""A host with SELinux: permissive with a guest, and the mode that the inventory sets.
+"""A host with SELinux: permissive with a guest, the mode that the inventory sets, and enforcing.
 
 The policy is Debian's reference policy, which has a domain of its own for nspawn and its guests. Fedora's has
 none: there it is machined that is denied something.
@@ -6,6 +6,7 @@ none: there it is machined that is denied something.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,15 @@ pytestmark = pytest.mark.full
 INVENTORY = "inventories/lab_selinux.py"
 CONFIG = "/etc/selinux/config"
 PERMISSIVE = "make SELinux permissive, now and at the next boot"
+#: What the inventory says of the host where the mode is left as it is.
+AS_IT_IS: dict[str, object] = {}
+#: By the policy that there is, a guest neither starts on an enforcing host nor gets an address.
+DENIED = {
+    "systemd_machined_t": "getattr of cgroup_t:file",
+    "systemd_nspawn_t": "read of var_lib_t:lnk_file",
+}
+#: What `semanage permissive -a` makes of a domain; the image lacks that, which is written in Python.
+MODULE = "".join(f"(typepermissive systemd_{name}_t)" for name in ("machined", "networkd", "nspawn"))
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +129,35 @@ def test_it_becomes_permissive_and_stays_so(guests: VirtualMachine):
     assert mode(guests) == ("permissive", "permissive")
     guests.wait_until_succeeds("systemctl -M web is-system-running --wait", GUEST_SECONDS)
     assert run().json["results"]["totals"]["success"] == 0
+
+
+def denials(outcome: Outcome) -> dict[str, str]:
+    """Return what a run says of SELinux's denials: the first, by domain."""
+    found = (re.search(r"SELinux denies (\w+) ([\w ]+:\w+)", line) for line in outcome.lines("vm3"))
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_what_an_enforcing_host_denies_is_told_until_it_is_allowed(booted: VirtualMachine):
+    booted.succeed("setenforce 1")
+    failed = run(nspawn_host=AS_IT_IS)
+    assert failed.code != 0
+    assert any("current': Permission denied" in line for line in failed.lines("vm3")), failed.stderr
+    again = run("--dry", nspawn_host=AS_IT_IS)
+    assert DENIED.items() <= denials(again).items(), again.stderr
+    assert any('"semanage permissive -a systemd_nspawn_t"' in line for line in again.lines("vm3"))
+    booted.succeed(f"echo '{MODULE}' >/run/lab.cil && semodule --install=/run/lab.cil", timeout=240)
+    allowed = run(nspawn_host=AS_IT_IS)
+    assert allowed.code == 0, allowed.stderr
+    assert denials(allowed) == {}
+    assert mode(booted)[0] == "enforcing"
+    assert booted.succeed("systemctl -M web is-system-running") == "running\n"
+    assert denials(run("--dry", nspawn_host=AS_IT_IS)) == {}
+
+
+def test_it_is_told_from_the_log_of_auditd(booted: VirtualMachine):
+    booted.succeed("mkdir -m 700 /var/log/audit && restorecon /var/log/audit")  # as its package does
+    booted.succeed("systemctl start auditd.service && setenforce 1")
+    assert run(nspawn_host=AS_IT_IS).code != 0
+    assert denials(run("--dry", nspawn_host=AS_IT_IS))["systemd_nspawn_t"] == DENIED["systemd_nspawn_t"]
+    booted.fail("dmesg | grep 'avc:  denied .*systemd_nspawn_t'")
+    booted.succeed("setenforce 0; grep 'avc:  denied .*systemd_nspawn_t' /var/log/audit/audit.log")
