@@ -210,7 +210,7 @@ def test_no_host_is_tried_after_one_that_failed(fresh: dict[str, Host], before):
     outcome = pyinfra("-y", "--json", NETWORK, nspawn_host=settings, guests=[])
     assert outcome.code == 1
     said = {name: "\n".join(outcome.lines(name)) for name in BOTH}
-    (tried,) = (name for name in BOTH if "the host restored its network: br0 got no address" in said[name])
+    (tried,) = (name for name in BOTH if "the host restored its network: " in said[name])
     (spared,) = set(BOTH) - {tried}
     assert f"not tried: the network of {tried} could not be changed" in said[spared]
     for name, host in fresh.items():

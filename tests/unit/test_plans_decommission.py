@@ -15,6 +15,7 @@ from pyinfra_nspawn.reports.drift import drift_of
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs import Guest, HostSettings
 from pyinfra_nspawn.specs.inventory import guests_from
+from pyinfra_nspawn.specs.k3s import MODULES_FILE
 from tests.unit.seen import HOST, UNKNOWN, error, finding, guest, running, snapshot, step, verbs
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def test_the_files_for_networkmanager_are_removed_too():
     files = {RULES: "a\n", PAIRS: "b\n", zone_path("lab"): "c\n"}
     found = planned(network=Network({}, files=files))
     assert [diff.path for diff in step(found, "decommission").diffs] == [*sorted(files), SYSCTL]
+
+
+def test_the_files_for_k3s_are_removed_too():
+    ours = replace(OURS, k3s_modules_file="# Managed by pyinfra-nspawn\n", k3s_sysctls_file="foreign\n")
+    found = planned(facts=ours)
+    assert [diff.path for diff in step(found, "decommission").diffs] == [MODULES_FILE, SYSCTL]
 
 
 def test_nothing_is_due_where_nothing_is_ours():
