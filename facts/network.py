@@ -65,7 +65,7 @@ class Link(Record):
     profile: str = ""
 
     @property
-    def is_network_managers(self) -> bool:
+    def is_by_network_manager(self) -> bool:
         """Whether NetworkManager configures it, and not only knows of it."""
         busy = self.manager_state == "connected" or self.manager_state.startswith("connecting")
         return bool(self.profile) and busy and not self.managed
@@ -73,7 +73,7 @@ class Link(Record):
     @property
     def manager(self) -> str:
         """Who configures it: `systemd-networkd`, `NetworkManager`, or nobody that is known here."""
-        return "systemd-networkd" if self.managed else "NetworkManager" if self.is_network_managers else ""
+        return "systemd-networkd" if self.managed else "NetworkManager" if self.is_by_network_manager else ""
 
     @property
     def iaid(self) -> int | None:

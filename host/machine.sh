@@ -42,8 +42,10 @@ guest_links() {
 # serve_zone PROFILE: the bridge that systemd-nspawn has made, with the guests on it.
 serve_zone() {
     _ports=$(guest_ports)
-    timeout 60 nmcli connection up uuid "$(sed -n 's/^uuid=//p' "$1")"
+    _failed=0
+    timeout 60 nmcli connection up uuid "$(sed -n 's/^uuid=//p' "$1")" || _failed=$?
     printf '%s\n' "$_ports" | attach_guest_ports
+    return "$_failed"
 }
 
 # k3s_host - BYTES: files for the next boot, and what they say for now.

@@ -4,11 +4,10 @@
 #
 # $tried holds the change: its payload, and one of `pending`, `kept` and `reverting`. Whoever renames `pending` decides:
 # rename(2) succeeds once. `checked` says that the host has all that it had before, as far as it can see.
-# The payload are lines of words:
+# The payload consists of lines of words:
 #   manager NAME MODE     networkd or NetworkManager, and the mode of its files
 #   run NAME BASE64       a file in the manager's directory in /run, to try
 #   copy NAME PATH        the same, with the content of a file of the host
-#   leave NAME BASE64     as `run`; it stays there when the change is kept
 #   up UUID               a profile of NetworkManager's, to try
 #   former UUID           one that was active before
 #   etc PATH BASE64       a file, once the change is kept; `-` in the place of base64 removes it
@@ -21,6 +20,7 @@
 TIMER=pyinfra-nspawn-network-revert
 TRIAL=pyinfra-nspawn-network-trial
 RECONFIGURE_SECONDS=10
+RESTORE_SECONDS=45
 
 network_paths() {
     tried=$run/pyinfra-nspawn/network network_verdict=$run/pyinfra-nspawn/network-verdict
@@ -114,17 +114,15 @@ install_tried() {
     mkdir -p "$tried_files"
     while read -r _word _name _content; do
         case $_word in
-        run | leave) printf '%s' "$_content" | base64 -d | install_file "$tried_mode" "$tried_files/$_name" ;;
+        run) printf '%s' "$_content" | base64 -d | install_file "$tried_mode" "$tried_files/$_name" ;;
         copy) install_file "$tried_mode" "$tried_files/$_name" <"$_content" ;;
         esac
     done <"$tried/payload"
 }
 
-remove_tried() { # WORD...
-    for _word; do
-        for _name in $(named "$_word"); do
-            rm -f "$tried_files/$_name" "$tried_files/.$_name.new"
-        done
+remove_tried() {
+    for _name in $(named run) $(named copy); do
+        rm -f "$tried_files/$_name" "$tried_files/.$_name.new"
     done
 }
 
@@ -239,7 +237,7 @@ network_revert() {
 }
 
 restore_network() {
-    remove_tried run copy leave
+    remove_tried
     delete_links made
     if [ "$manager" = NetworkManager ]; then nm_restore; else reload_networkd; fi
     restored "$RECONFIGURE_SECONDS" || take_addresses
@@ -319,7 +317,7 @@ let_others_in() {
 
 network_was_restored() {
     now
-    _until=$((now + RECONFIGURE_SECONDS + 10))
+    _until=$((now + RESTORE_SECONDS))
     while [ -e "$tried/reverting" ] && [ "$now" -lt "$_until" ]; do # what failed is said at its end
         let_others_in
         now
@@ -337,7 +335,7 @@ keep_network() {
         aside) [ ! -e "$_path" ] || mv -f "$_path" "$_path.before-pyinfra-nspawn" ;;
         esac
     done <"$tried/payload"
-    remove_tried run copy
+    remove_tried
     [ "$manager" != NetworkManager ] || timeout 10 nmcli connection reload
     delete_links gone
     [ "$manager" != networkd ] || reload_networkd
@@ -363,7 +361,12 @@ network_recover() {
     if [ -e "$tried/kept" ]; then
         keep_network
     else
-        [ ! -s "$tried/payload" ] || restore_network
+        # A checkpoint may be gone and an address back: whatever fails of this, the rest is tried.
+        [ ! -s "$tried/payload" ] || (
+            set +e
+            restore_network
+            true
+        )
         rm -rf "$tried"
     fi
 }

@@ -13,7 +13,7 @@ checkpoint() { # METHOD ARGUMENT...
 nm_apply() {
     timeout 10 busctl call "$NM" /org/freedesktop/NetworkManager "$NM" CheckpointCreate aouu 0 $(($1 + 15)) 6 |
         sed -n 's/^o "\(.*\)"$/\1/p' >"$tried/checkpoint"
-    for _name in $(named run) $(named leave); do
+    for _name in $(named run); do
         nm_or_die connection load "$tried_files/$_name"
     done
     for _uuid in $(named up); do

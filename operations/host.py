@@ -23,7 +23,8 @@ def fit_for_guests(settings: HostSettings, guests: tuple[Guest, ...]) -> Command
     + settings: the inventory's `nspawn_host`
     + guests: all guests that the host is to have
 
-    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`. A host
+    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`, gives
+    guests with `k3s` their modules and sysctls, and has NetworkManager serve the links of guests. A host
     whose `state` is `absent` is left as it is: `nspawn.each_guest` gives it up.
 
     **Example:**

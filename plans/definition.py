@@ -13,7 +13,7 @@ from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import file_diff
 from pyinfra_nspawn.plans.health import files_to_look_for
 from pyinfra_nspawn.plans.outdated import outdated
-from pyinfra_nspawn.plans.step import Step
+from pyinfra_nspawn.plans.step import Step, file_line
 from pyinfra_nspawn.plans.unit import enablement
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _files(comparison: Comparison) -> Iterator[_Change]:
         found = seen.get(path)
         if _differs(found, content, "644"):
             finding = _finding(comparison, path, found, _described(content, "644", _OWNER))
-            line = _line("644", path, content)
+            line = file_line("644", path, content)
             yield _Change(finding, f"write {path}", line, file_diff(path, found, content))
     old = comparison.layout.settings_file
     if old in seen:
@@ -86,7 +86,7 @@ def _credentials(comparison: Comparison) -> Iterator[_Change]:
     directory = comparison.layout.credentials
     for name, content in wanted.items():
         if _differs(seen.get(name), hashlib.sha256(content.encode()).hexdigest(), "600"):
-            line = _line("600", f"{directory}/{name}", content)
+            line = file_line("600", f"{directory}/{name}", content)
             kind: Kind = "differs" if name in seen else "missing"
             yield _Change(_credential(comparison, name, kind), f"write credential {name} (not shown)", line)
     for name in sorted(set(seen) - set(wanted)):
@@ -199,7 +199,7 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
     """
     guest, wanted, directory = comparison.guest, comparison.definition, comparison.layout.credentials
     trial = base64.b64encode(wanted.trial.encode()).decode()
-    secrets = [_line("600", f"{directory}/{name}", text) for name, text in wanted.credentials.items()]
+    secrets = [file_line("600", f"{directory}/{name}", text) for name, text in wanted.credentials.items()]
     lines = [change.line for change in changes if change.line not in secrets]
     texts = "".join(f"; then {change.text}" for change in changes)
     return Step(
@@ -221,10 +221,6 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
 
 def _diffs(changes: list[_Change]) -> tuple[FileDiff, ...]:
     return tuple(change.diff for change in changes if change.diff)
-
-
-def _line(mode: str, path: str, content: str) -> str:
-    return f"{mode} {path} {base64.b64encode(content.encode()).decode()}"
 
 
 def _payload(lines: Iterable[str]) -> str:

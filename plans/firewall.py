@@ -38,19 +38,15 @@ def _unserved(links: str, found: Firewall) -> Iterator[Finding]:
         problem = (
             f"firewalld drops the DHCP requests of guests on {links}: its zone {found.default} admits none"
         )
-        yield _note(problem, links, found)
+        yield _note(problem, f"Put {links} in a zone that admits them: docs/concepts/network.md.", found)
 
 
 def _not_forwarded(bridge: str, seen: Network, found: Firewall) -> Iterator[Finding]:
     """Yield a note where frames that cross a bridge are filtered at all (the module br_netfilter)."""
     if seen.bridge_filter and found.zone_of(bridge) is None and not (found.accepts or found.forwards):
         problem = f"firewalld drops the frames that cross {bridge}: its zone {found.default} forwards none"
-        yield _note(problem, bridge, found)
+        yield _note(problem, f"Run `firewall-cmd --permanent --zone={found.default} --add-forward`.", found)
 
 
-def _note(problem: str, links: str, found: Firewall) -> Finding:
-    hint = (
-        f"Put {links} in a zone that lets them through: `firewall-cmd --permanent --zone=trusted "
-        f"--add-interface={links}`, then `firewall-cmd --reload`."
-    )
+def _note(problem: str, hint: str, found: Firewall) -> Finding:
     return Finding("unfit", problem, hint, field="network", seen=found.default, severity="note")

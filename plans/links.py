@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.render.templates import render
-from pyinfra_nspawn.plans.step import FileDiff, Step
+from pyinfra_nspawn.plans.step import FileDiff, Step, file_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +24,10 @@ PAIRS = f"{_PREFIX}guest-links.nmconnection"
 """The profile of all pairs, `ve-NAME`."""
 _UUIDS = uuid.UUID("7f8d3f86-5d0a-4b57-8d6b-0c6a1f1f2f5e")
 
-_NEEDED = {"dnsmasq": "dnsmasq-base", "nft": "nftables"}
+_NEEDED = {
+    "dnsmasq": ("gives guests no addresses", "dnsmasq-base"),
+    "nft": ("lets guests reach nothing", "nftables"),
+}
 """The commands with which NetworkManager shares a connection, and Debian's packages of them."""
 
 
@@ -43,6 +45,10 @@ def guest_links(comparison: HostComparison) -> Iterator[Step | Finding]:
     if not files:
         return
     yield from _missing(host)
+    if foreign := sorted(set(files) & set(seen.foreign)):
+        problem, hint = f"{foreign[0]} is not ours", "Move it away, then run again."
+        yield Finding("foreign", problem, hint, field=foreign[0], severity="error")
+        return
     differ = {path: content for path, (_, content) in files.items() if seen.files.get(path) != content}
     if not differ and {uuid_of(path) for path in files if path != RULES} <= set(seen.profiles):
         return
@@ -50,10 +56,7 @@ def guest_links(comparison: HostComparison) -> Iterator[Step | Finding]:
     yield Step(
         "have NetworkManager serve the links of guests",
         "guest-links",
-        payload="".join(
-            f"{mode} {path} {base64.b64encode(content.encode()).decode()}\n"
-            for path, (mode, content) in files.items()
-        ),
+        payload="\n".join(file_line(mode, path, content) for path, (mode, content) in files.items()),
         network=True,
         diffs=tuple(
             FileDiff(path, tuple(seen.files.get(path, "").splitlines()), tuple(content.splitlines()))
@@ -91,8 +94,8 @@ def _files(guests: Iterable[Guest]) -> dict[str, tuple[str, str]]:
 
 
 def _missing(host: Host) -> Iterator[Finding]:
-    for command, package in _NEEDED.items():
+    for command, (without, package) in _NEEDED.items():
         if command not in host.commands:
-            problem = f"{command} is missing: NetworkManager gives guests no addresses without it"
+            problem = f"{command} is missing: NetworkManager {without} without it"
             hint = f"Install it on the host ({package} in Debian)."
             yield Finding("unfit", problem, hint, field=f"commands.{command}", severity="note")

@@ -56,7 +56,7 @@ class BridgeComparison:
             if manager.bridge_path(self.bridge.name) in self.seen.files:
                 return manager
         links = list(self.uplinks.values())
-        by_network_manager = bool(links) and all(link.is_network_managers for link in links)
+        by_network_manager = bool(links) and all(link.is_by_network_manager for link in links)
         alone = self.seen.network_manager and not self.seen.networkd
         return NETWORK_MANAGER if by_network_manager or alone else NETWORKD
 
@@ -237,7 +237,7 @@ def _foreign(wanted: BridgeComparison) -> Iterator[Finding]:
 
 def _without_a_past(wanted: BridgeComparison, released: Iterable[str]) -> Iterator[Finding]:
     """Yield an error for each uplink of which no file says how it was configured before."""
-    for path in released:
+    for path in [] if wanted.manager.has_default else released:
         if not former_of(wanted.seen.files[path]):
             problem = f"how the uplink of {path} was configured before is unknown: the bridge was adopted"
             hint = 'Add a line "# In the place of FILE" to it, with a .network file for the time after.'

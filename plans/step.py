@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 
@@ -56,3 +57,8 @@ class Step:
     program: bool = False
     network: bool = False
     confirmation: Confirmation | None = None
+
+
+def file_line(mode: str, path: str, content: str) -> str:
+    """Return the line of a payload by which the program on the host installs a file."""
+    return f"{mode} {path} {base64.b64encode(content.encode()).decode()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
@@ -69,6 +70,8 @@ def refusals(bridge: Bridge, seen: Network, manager: Manager) -> Iterator[Findin
         yield from _unfit(link, bridge, seen, manager)
         yield from _managed_otherwise(link, seen, manager)
     yield from _clashes(bridge, seen, set(taken))
+    if manager is not NETWORKD:
+        yield from _gateways_alone(bridge)
     if not bridge.uplinks and not (seen.networkd or seen.network_manager):
         yield error("unfit", "no manager of networks runs", "Start systemd-networkd: it makes the bridge.")
 
@@ -101,18 +104,18 @@ def _managed_otherwise(link: Link, seen: Network, manager: Manager) -> Iterator[
         problem = f"{link.name} is configured by {owner}: {file}"
         yield error("impossible", problem, f"Make the bridge in {owner}'s configuration.", seen=owner)
     elif manager is NETWORKD:
-        yield from _not_networkds(link, seen)
+        yield from _not_by_networkd(link, seen)
     elif link.kind not in PLAIN_KINDS:
         problem = f"{link.name} is a {link.kind}, of which a profile for Ethernet knows nothing"
         yield error("impossible", problem, "Name an Ethernet link in `uplinks`.", seen=link.kind)
     elif link.manager_state in ("", "unmanaged", "connected (externally)"):
         problem = f"NetworkManager does not configure {link.name}"
-        hint = f"Have it manage the link: `nmcli device set {link.name} managed yes`."
+        hint = "Have it manage the link: `unmanaged-devices` in NetworkManager.conf(5)."
         yield error("impossible", problem, hint, seen=link.name)
 
 
-def _not_networkds(link: Link, seen: Network) -> Iterator[Finding]:
-    if link.is_network_managers:
+def _not_by_networkd(link: Link, seen: Network) -> Iterator[Finding]:
+    if link.is_by_network_manager:
         problem = f"NetworkManager configures {link.name}, and systemd-networkd another uplink"
         yield error("impossible", problem, "Leave all uplinks to one of them.", seen="NetworkManager")
     elif not (seen.networkd and link.managed):
@@ -122,6 +125,15 @@ def _not_networkds(link: Link, seen: Network) -> Iterator[Finding]:
         problem = f"{link.network_file} comes before our files, and would win"
         hint = "Rename it so that it sorts after 0-pyinfra-nspawn."
         yield error("impossible", problem, hint, seen=link.network_file)
+
+
+def _gateways_alone(bridge: Bridge) -> Iterator[Finding]:
+    """Yield an error for each gateway without a static address of its family, which no profile may have."""
+    families = {ip_interface(address).version for address in bridge.addresses}
+    for gateway in bridge.gateways:
+        if ip_address(gateway).version not in families:
+            problem = f"NetworkManager takes gateway {gateway} only with an address of its family"
+            yield error("impossible", problem, "Add one to `addresses`, or leave it to DHCP.", seen=gateway)
 
 
 def _clashes(bridge: Bridge, seen: Network, uplinks: set[str]) -> Iterator[Finding]:

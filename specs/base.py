@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 
 MANAGED = "# Managed by pyinfra-nspawn"
 """The line that every file of ours carries; a file in our place without it is somebody else's."""
@@ -103,3 +103,11 @@ def _absolute(text: str) -> str:
 Line = Annotated[str, AfterValidator(_one_line)]
 Secret = Annotated[SecretStr, AfterValidator(_writable)]
 Path = Annotated[str, AfterValidator(_absolute)]
+
+
+def _tuple_from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Items = BeforeValidator(_tuple_from_list)
+"""A list of an inventory, as a tuple."""

@@ -69,7 +69,7 @@ def written_twice(guest: Guest) -> str | None:
 
 def written_in_vain(guest: Guest) -> str | None:
     """Return in which words a guest is refused that has a file in a bind to which its root cannot write."""
-    private = guest.isolation == "private-users"
+    private = not guest.is_host_root
     for bind in guest.binds:
         target = bind.target or bind.source
         if not bind.read_only and (bind.idmap or not private):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pyinfra_nspawn.specs import credentials
-from pyinfra_nspawn.specs.base import Line, Secret, Spec
+from pyinfra_nspawn.specs.base import Items, Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import FilePath, FileText
 from pyinfra_nspawn.specs.k3s import CONFIG, K3sOrTrue
@@ -28,15 +28,8 @@ from pyinfra_nspawn.specs.network import GuestNetwork, NetworkText
 from pyinfra_nspawn.specs.source import Source, SourceText
 
 
-def _tuple_from_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _tuple_from_text(value: object) -> object:
     return (value,) if isinstance(value, str) else value
-
-
-Lines = BeforeValidator(_tuple_from_list)
 
 
 class Guest(Spec):
@@ -64,8 +57,9 @@ class Guest(Spec):
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most
     + binds: directories and files of the host
-    + devices: of the host, that the guest sees and may open, in the words of DeviceAllow=
-      (systemd.resource-control(5)): `/dev/kmsg r`, `/dev/fuse rw`
+    + devices: of the host, that the guest sees and may open, in the syntax of DeviceAllow=
+      (systemd.resource-control(5)): `/dev/kmsg r`, `/dev/fuse rw`. With `private-users` they belong to
+      nobody, and their modes decide
     + limits: memory, CPU, tasks
     + capabilities: in addition to nspawn's own set; `all`, or names of capabilities(7)
     + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it. `@` names a
@@ -90,32 +84,37 @@ class Guest(Spec):
     isolation: Literal["private-users", "overlay", "none"] = "private-users"
     network: NetworkText = GuestNetwork()
     autostart: bool = True
-    after: Annotated[tuple[MachineName, ...], Lines] = ()
+    after: Annotated[tuple[MachineName, ...], Items] = ()
     state: Literal["running", "stopped", "absent"] = "running"
     purge: bool = False
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
     on_degraded: Literal["fail", "report"] = "fail"
     start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
-    binds: Annotated[tuple[Bind, ...], Lines] = ()
-    devices: Annotated[tuple[Device, ...], Lines] = ()
+    binds: Annotated[tuple[Bind, ...], Items] = ()
+    devices: Annotated[tuple[Device, ...], Items] = ()
     limits: Limits = Limits()
-    capabilities: Annotated[tuple[Capability, ...], Lines] = ()
-    system_calls: Annotated[tuple[SystemCall, ...], Lines] = ()
+    capabilities: Annotated[tuple[Capability, ...], Items] = ()
+    system_calls: Annotated[tuple[SystemCall, ...], Items] = ()
     environment: dict[VariableName, Line] = Field(default={})
     hostname: MachineName | None = None
     machine_id: MachineId | None = None
-    authorized_keys: Annotated[tuple[AuthorizedKey, ...], Lines] = ()
-    mask_units: Annotated[tuple[UnitName, ...], Lines] = ()
+    authorized_keys: Annotated[tuple[AuthorizedKey, ...], Items] = ()
+    mask_units: Annotated[tuple[UnitName, ...], Items] = ()
     files: dict[FilePath, FileText] = Field(default={})
     credentials: dict[CredentialId, Secret] = Field(default={})
     k3s: K3sOrTrue | None = None
     adopt: bool = False
 
+    @property
+    def is_host_root(self) -> bool:
+        """Whether its root is the host's: without a user namespace, as k3s has it by itself."""
+        return self.k3s is not None or self.isolation != "private-users"
+
     @model_validator(mode="after")
     def _spare_the_host(self) -> Guest:
         for bind in self.binds:
-            if self.isolation != "private-users" and not bind.read_only and bind.is_of_the_host:
+            if self.is_host_root and not bind.read_only and bind.is_of_the_host:
                 raise ValueError(f"binds: {bind.refusal('a writable')}")
         return self
 
@@ -159,7 +158,7 @@ class Guest(Spec):
 class Guests(Spec):
     """All guests of one host: no two of the same name, none that waits for itself."""
 
-    guests: Annotated[tuple[Guest, ...], Lines] = ()
+    guests: Annotated[tuple[Guest, ...], Items] = ()
 
     @model_validator(mode="after")
     def _names_once(self) -> Guests:
@@ -196,4 +195,4 @@ class Guests(Spec):
 class Adopted(Spec):
     """The guests that one run may adopt, as `--data adopt=NAME` names them: a name, or a list of names."""
 
-    adopt: Annotated[tuple[MachineName, ...], Lines, BeforeValidator(_tuple_from_text)] = ()
+    adopt: Annotated[tuple[MachineName, ...], Items, BeforeValidator(_tuple_from_text)] = ()

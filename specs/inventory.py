@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
-from pyinfra_nspawn.specs.k3s import ready
+from pyinfra_nspawn.specs.k3s import with_k3s
 
 Data = Mapping[str, Any]
 """A host's data by key; what group data says of it included."""
@@ -83,7 +83,7 @@ def _on(guest: Guest, adopted: Collection[str], bridge: str | None, where: str) 
         problem = f"{guest.name}: network: 'bridge' needs a name, for `nspawn_host` has no bridge"
         raise InvalidSpecError(where, problem)
     update = {"adopt": guest.adopt or guest.name in adopted, "network": network}
-    return ready(guest.model_copy(update=update))
+    return with_k3s(guest.model_copy(update=update))
 
 
 def _bridge(data: Data) -> str | None:

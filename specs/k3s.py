@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from pyinfra_nspawn.specs.base import Line, Spec
+from pyinfra_nspawn.specs.base import Items, Line, Spec
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import File
 from pyinfra_nspawn.specs.names import matching
@@ -40,17 +40,16 @@ SYSCTLS = {
 # kube-proxy would raise nf_conntrack_max, which only the host can: 0 leaves it as it is (cmd/kube-proxy).
 _OWN = {"kube-proxy-arg": ["conntrack-max-per-core=0"]}
 
+# https://docs.k3s.io/cli/server; k3s reads /etc/rancher/k3s/config.yaml.d/*.yaml too.
+_SECRETS = (
+    *("token", "agent-token", "datastore-endpoint", "vpn-auth"),
+    *("etcd-s3-access-key", "etcd-s3-secret-key", "etcd-s3-session-token"),
+)
+
 Label = Annotated[Line, matching(r"[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*", "must be like KEY=VALUE")]
 NodeName = Annotated[
     Line, matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "must be a DNS name in lower case")
 ]
-
-
-def _tuple_from_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-_Lines = BeforeValidator(_tuple_from_list)
 
 
 class K3s(Spec):
@@ -67,16 +66,16 @@ class K3s(Spec):
     """
 
     node_name: NodeName | None = None
-    node_labels: Annotated[tuple[Label, ...], _Lines] = ()
-    tls_names: Annotated[tuple[Line, ...], _Lines] = ()
+    node_labels: Annotated[tuple[Label, ...], Items] = ()
+    tls_names: Annotated[tuple[Line, ...], Items] = ()
     config: dict[Line, bool | int | Line | list[Line]] = Field(default={})
 
     @field_validator("config")
     @classmethod
     def _without_secrets(cls, config: dict[str, object]) -> dict[str, object]:
-        for key in ("token", "agent-token"):
+        for key in _SECRETS:
             if key in config:
-                raise ValueError(f"{key} is a secret; write it in `files`, and its path here as {key}-file")
+                raise ValueError(f"{key} is a secret; write it in `files`, below {CONFIG}.d")
         return config
 
     def to_yaml(self) -> str:
@@ -87,8 +86,11 @@ class K3s(Spec):
             "tls-san": list(self.tls_names),
         }
         values = {**_OWN, **{key: value for key, value in named.items() if value}, **self.config}
-        if isinstance(given := self.config.get("kube-proxy-arg"), list):
-            values["kube-proxy-arg"] = [*_OWN["kube-proxy-arg"], *given]
+        given = self.config.get("kube-proxy-arg", [])
+        values["kube-proxy-arg"] = [
+            *_OWN["kube-proxy-arg"],
+            *(given if isinstance(given, list) else [str(given)]),
+        ]
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(values.items()))
 
 
@@ -99,7 +101,7 @@ def _from_true(value: object) -> object:
 K3sOrTrue = Annotated[K3s, BeforeValidator(_from_true)]
 
 
-def ready(guest: Guest) -> Guest:
+def with_k3s(guest: Guest) -> Guest:
     """Return a guest with all that k3s needs of it; unchanged without `k3s`."""
     if guest.k3s is None:
         return guest

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pyinfra_nspawn.specs.base import Line, Spec
+from pyinfra_nspawn.specs.base import Items, Line, Spec
 from pyinfra_nspawn.specs.names import matching
 
 # linux/if.h: IFNAMSIZ is 16, with the NUL; dev_valid_name() refuses '/', ':', space, '.' and '..'. What else
@@ -65,11 +65,6 @@ def _address(text: str) -> str:
         raise ValueError("must be an address, such as 192.0.2.1") from None
 
 
-def _tuple_from_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-_Items = BeforeValidator(_tuple_from_list)
 Interface = Annotated[Line, AfterValidator(_interface)]
 Address = Annotated[Line, AfterValidator(_address)]
 
@@ -84,7 +79,7 @@ class Bridge(Spec):
     + addresses: static ones, with their prefixes
     + gateways: of the default routes, at most one a family
     + dns: servers, in addition to those that DHCP names
-    + accept_ra: whether router advertisements give it addresses and routes; by default as networkd does
+    + accept_ra: whether router advertisements give it addresses and routes; by default as the manager does
     + mac: `uplink`, the first uplink's, so that DHCP reservations are kept (by default), or another
     + mtu: in bytes, of the bridge and its uplinks; by default as it is
     + reached_at: the address or name by which the controller reaches the host once the bridge is up, where
@@ -97,11 +92,11 @@ class Bridge(Spec):
     """
 
     name: LinkName = "br0"
-    uplinks: Annotated[tuple[Uplink, ...], _Items] = ()
+    uplinks: Annotated[tuple[Uplink, ...], Items] = ()
     dhcp: Literal["yes", "no", "ipv4", "ipv6"] = "ipv4"
-    addresses: Annotated[tuple[Interface, ...], _Items] = ()
-    gateways: Annotated[tuple[Address, ...], _Items] = ()
-    dns: Annotated[tuple[Address, ...], _Items] = ()
+    addresses: Annotated[tuple[Interface, ...], Items] = ()
+    gateways: Annotated[tuple[Address, ...], Items] = ()
+    dns: Annotated[tuple[Address, ...], Items] = ()
     accept_ra: bool | None = None
     mac: Literal["uplink"] | Mac = "uplink"
     mtu: Annotated[int, Field(ge=68, le=65535)] | None = None
@@ -147,9 +142,9 @@ class GuestNetwork(Spec):
 
     kind: Kind = "default"
     name: LinkName | None = None
-    addresses: Annotated[tuple[Interface, ...], _Items] = ()
-    gateways: Annotated[tuple[Address, ...], _Items] = ()
-    dns: Annotated[tuple[Address, ...], _Items] = ()
+    addresses: Annotated[tuple[Interface, ...], Items] = ()
+    gateways: Annotated[tuple[Address, ...], Items] = ()
+    dns: Annotated[tuple[Address, ...], Items] = ()
     mac: Mac | None = None
 
     @classmethod

@@ -45,7 +45,7 @@ network_wireless() {
 network_firewall() {
     _default=$(firewalld "$FIREWALLD" getDefaultZone) || return
     printf '%s\n' "$_default"
-    firewalld "$FIREWALLD.zone" getActiveZones
+    firewalld "$FIREWALLD.zone" getActiveZones || return
     firewalld "$FIREWALLD.zone" getZoneSettings2 s "$(printf '%s\n' "$_default" | sed 's/.*\["\(.*\)"\].*/\1/')"
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.render.manager import Identity, Manager, Port, former_of, value_of
@@ -27,6 +28,7 @@ class NetworkManager(Manager):
     name = "NetworkManager"
     directory = "/etc/NetworkManager/system-connections"
     mode = "600"
+    has_default = True
     _pattern = re.compile(rf"{directory}/pyinfra-nspawn-bridge-(.*?)(-uplink\d+)?\.nmconnection")
 
     def bridge_path(self, bridge: str) -> str:
@@ -69,8 +71,10 @@ class NetworkManager(Manager):
 
     def former(self, link: Link, seen: Network) -> str:
         """Return the UUID of the profile that configured a link before it was a port."""
-        ours = {value_of(content, "uuid"): former_of(content) for content in seen.files.values()}
-        return ours.get(link.profile, link.profile)
+        for path, content in seen.files.items():
+            if self.is_uplink(path) and _is_about(content, link):
+                return former_of(content)
+        return link.profile
 
     def try_lines(
         self, bridge: str, files: Mapping[str, str], released: Iterable[str], seen: Network
@@ -99,18 +103,26 @@ class NetworkManager(Manager):
         return [f"former {profile}" for profile in dict.fromkeys(found) if profile]
 
 
+def _is_about(content: str, link: Link) -> bool:
+    """Return whether a profile of ours is that of a link, which need not be active now."""
+    name, mac = value_of(content, "interface-name").rstrip(";"), value_of(content, "mac-address")
+    return link.permanent_mac == mac if mac else fnmatchcase(link.name, name)
+
+
 def _former_lines(content: str, seen: Network) -> list[str]:
     """Return the lines by which an uplink gets its former profile back.
 
     NetworkManager generates one for a link that has none, in memory alone, and only when it first sees the
-    link: after a reboot as a port it is made anew, as NetworkManager will make it at the next boot.
+    link: after a reboot as a port there is none. It is written then, for NetworkManager may be told to
+    generate none (NetworkManager.conf(5), `no-auto-default`).
     """
-    profile = former_of(content)
+    profile = former_of(content) or str(uuid.uuid5(_OURS, content))
     lines = [f"up {profile}"]
     if profile not in seen.profiles:
         name, mac = value_of(content, "interface-name"), value_of(content, "mac-address")
-        generated = render("wired.nmconnection.j2", uuid=profile, name=name, mac=mac)
-        lines.insert(0, f"leave {profile}.nmconnection {encoded(generated)}")
+        made = encoded(render("wired.nmconnection.j2", uuid=profile, name=name, mac=mac))
+        path = f"{NetworkManager.directory}/wired-{profile}.nmconnection"
+        lines = [f"run tried-{profile}.nmconnection {made}", f"etc {path} {made}", *lines]
     return lines
 
 
@@ -126,13 +138,21 @@ def _family(bridge: Bridge, *, ipv6: bool) -> list[str]:
         return [text for text in texts if (":" in text) == ipv6]
 
     addresses, gateways, dns = own(bridge.addresses), own(bridge.gateways), own(bridge.dns)
-    asks = bridge.dhcp in ("yes", "ipv6" if ipv6 else "ipv4") or (ipv6 and bridge.accept_ra is not False)
+    method = _method(bridge, ipv6=ipv6) or ("manual" if addresses else "disabled")
     return [
-        f"method={'auto' if asks else 'manual' if addresses else 'disabled'}",
+        f"method={method}",
         *(f"address{number}={address}" for number, address in enumerate(addresses, 1)),
         *(f"gateway={gateway}" for gateway in gateways),
-        *([f"dns={';'.join(dns)};"] if dns else []),
+        *([f"dns={';'.join(dns)};"] if dns and method != "disabled" else []),
     ]
+
+
+def _method(bridge: Bridge, *, ipv6: bool) -> str:
+    """Return how a bridge asks for addresses of a family; empty where it does not."""
+    asks = bridge.dhcp in ("yes", "ipv6" if ipv6 else "ipv4")
+    if ipv6 and bridge.accept_ra is False:
+        return "dhcp" if asks else ""
+    return "auto" if asks or ipv6 else ""
 
 
 NETWORK_MANAGER = NetworkManager()

@@ -50,11 +50,13 @@ class Manager(ABC):
     + name: as the program on the host knows it
     + directory: where its files lie in /etc
     + mode: of these files
+    + has_default: whether it configures a link that no file is about
     """
 
     name: ClassVar[str]
     directory: ClassVar[str]
     mode: ClassVar[str]
+    has_default: ClassVar[bool]
     _pattern: ClassVar[re.Pattern[str]]
 
     @abstractmethod

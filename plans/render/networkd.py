@@ -29,6 +29,7 @@ class Networkd(Manager):
     name = "networkd"
     directory = "/etc/systemd/network"
     mode = "644"
+    has_default = False
     _pattern = re.compile(rf"{directory}/{_KEPT}(.*?)(-uplink\d+)?\.(?:network|netdev)")
 
     def bridge_path(self, bridge: str) -> str:

@@ -35,8 +35,8 @@ def test_networkmanager_s_links_and_profiles():
     assert found.network_manager
     assert found.links["enp1s0"].profile == "4e4436a8-a6f7-3b67-9ec7-3b54d34f85b8"
     assert found.links["enp1s0"].dns == ("192.0.2.1", "fe80::2")
-    assert found.links["enp1s0"].is_network_managers
-    assert not found.links["lo"].is_network_managers  # it only knows of it
+    assert found.links["enp1s0"].is_by_network_manager
+    assert not found.links["lo"].is_by_network_manager  # it only knows of it
     assert found.profiles == {
         "4e4436a8-a6f7-3b67-9ec7-3b54d34f85b8": "/run/a:b \\.nmconnection",
         "d07de5ff-52ef-466b-8710-8437b11fb719": "",
@@ -46,7 +46,7 @@ def test_networkmanager_s_links_and_profiles():
 def test_a_networkmanager_that_does_not_run_is_none():
     found = seen(Part(("network-manager",), b"", 8, b"Error: NetworkManager is not running."))
     assert not found.network_manager
-    assert not found.links["enp1s0"].is_network_managers
+    assert not found.links["enp1s0"].is_by_network_manager
 
 
 # As firewalld 2.3 answers, less its descriptions.

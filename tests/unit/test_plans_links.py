@@ -44,6 +44,12 @@ def test_a_zone_is_a_bridge_of_networkmanager_s():
     assert {"type=bridge", "interface-name=vz-lab", "method=shared"} <= set(profile.splitlines())
 
 
+def test_a_foreign_file_is_refused():
+    found = planned(replace(MANAGER, foreign={RULES: ()}))
+    assert [finding.kind for finding in found.errors] == ["foreign"]
+    assert not found.steps
+
+
 def test_it_is_done_once():
     contents = {path: content for path, (_, content) in files(planned()).items()}
     assert planned(replace(MANAGER, files=contents, profiles={uuid_of(PAIRS): PAIRS})) == Plan("")

@@ -344,6 +344,7 @@ WIRED = "0d4f0a4f-0f33-4a4c-9f4f-6b1c6f4b8a11"
 MANAGED = replace(
     UPLINK, managed=False, network_file="", client_id=b"", dns=(), manager_state="connected", profile=WIRED
 )
+WIRED_KEPT = "/etc/NetworkManager/system-connections/wired"
 WIRED_FILE = "/run/NetworkManager/system-connections/Wired connection 1.nmconnection"
 BY_NETWORK_MANAGER = replace(
     PLAIN,
@@ -385,19 +386,38 @@ def test_networkmanager_s_bridge_that_is_as_desired_and_its_change_and_its_remov
     assert ["up", WIRED] in lines(removed)
     assert ["former", uplink["uuid"]] in lines(removed)
     assert ["gone", "br0"] in lines(removed)
-    assert "leave" not in {words[0] for words in lines(removed)}
+    assert "run" not in {words[0] for words in lines(removed)}
 
 
 def test_an_uplink_whose_profile_networkmanager_had_generated_gets_such_a_one_back():
     files = kept(planned(BY_NETWORK_MANAGER))
     removed = planned(replace(BY_NETWORK_MANAGER, files=files, profiles={}), state="absent")
-    leave = [words for words in lines(removed) if words[0] == "leave"]
-    (made,) = ([name, base64.b64decode(text).decode()] for word, name, text in leave)
-    assert made[0] == f"{WIRED}.nmconnection"
-    assert {"uuid": WIRED, "interface-name": "en*;", "nm-generated": "true"}.items() <= settings_in(
-        made[1]
-    ).items()
+    made = kept(removed)[f"{WIRED_KEPT}-{WIRED}.nmconnection"]
+    assert {"uuid": WIRED, "interface-name": "en*;"}.items() <= settings_in(made).items()
+    assert [words[1] for words in lines(removed) if words[0] == "run"] == [f"tried-{WIRED}.nmconnection"]
     assert ["up", WIRED] in lines(removed)
+
+
+def test_an_uplink_that_had_no_profile_gets_one():
+    without = replace(MANAGED, profile="", manager_state="disconnected")
+    seen = replace(BY_NETWORK_MANAGER, links={"enp1s0": without}, profiles={})
+    removed = planned(replace(seen, files=kept(planned(seen))), state="absent")
+    (up,) = [words for words in lines(removed) if words[0] == "up"]
+    assert f"{WIRED_KEPT}-{up[1]}.nmconnection" in kept(removed)
+
+
+def test_an_uplink_without_a_cable_keeps_its_past():
+    files = kept(planned(BY_NETWORK_MANAGER))
+    bridge, _ = (settings_in(content) for content in files.values())
+    idle = replace(MANAGED, master="br0", profile="", manager_state="disconnected")
+    link = replace(MANAGED, name="br0", kind="bridge", profile=bridge["uuid"])
+    seen = replace(BY_NETWORK_MANAGER, links={"enp1s0": idle, "br0": link}, files=files)
+    assert planned(seen) == Plan("")
+
+
+def test_networkmanager_s_gateway_needs_an_address_of_its_family():
+    found = planned(BY_NETWORK_MANAGER, gateways=["fe80::1"])
+    assert "takes gateway fe80::1 only with an address" in error(found).problem
 
 
 @pytest.mark.parametrize(
@@ -423,9 +443,12 @@ def test_what_a_profile_of_ours_cannot_replace_is_refused(link, profile, problem
         ({"dhcp": "no", "addresses": ["192.0.2.9/24"], "accept_ra": False}, "manual", "disabled"),
         ({"dhcp": "no", "addresses": ["2001:db8::9/64"], "accept_ra": False}, "disabled", "manual"),
         ({"dhcp": "no", "accept_ra": True}, "disabled", "auto"),
+        ({"dhcp": "yes", "accept_ra": False}, "auto", "dhcp"),
+        ({"dns": ["2001:db8::53"], "accept_ra": False}, "auto", "disabled"),
     ],
 )
 def test_methods_of_address_families(bridge, ipv4, ipv6):
     content = kept(planned(BY_NETWORK_MANAGER, **bridge))[f"{PROFILES}.nmconnection"]
     methods = [line for line in content.splitlines() if line.startswith("method=")]
     assert methods == [f"method={ipv4}", f"method={ipv6}"]
+    assert "method=disabled\ndns" not in content

@@ -54,6 +54,11 @@ def test_what_it_is_given_besides_stays():
     assert set(found.files) == {"/etc/motd", CONFIG}
 
 
+def test_an_argument_alone_is_added_to_ours():
+    found = config_of(wanted(k3s={"config": {"kube-proxy-arg": "v=2"}}))
+    assert found == {"kube-proxy-arg": ["conntrack-max-per-core=0", "v=2"]}
+
+
 def test_its_configuration_is_yaml():
     said = {
         "node_name": "a.example",
@@ -89,6 +94,11 @@ def test_any_text_is_kept(text):
         ({"isolation": "none"}, "k3s: needs isolation 'overlay'"),
         ({"files": {CONFIG: "x"}}, f"files: {CONFIG} is made of `k3s`"),
         ({"k3s": {"config": {"token": "secret"}}}, "token is a secret; write it in `files`"),
+        ({"k3s": {"config": {"datastore-endpoint": "x"}}}, "datastore-endpoint is a secret"),
+        (
+            {"binds": [{"source": "/etc", "target": "/var/x", "read_only": False}]},
+            "gives guest root what is the host's own",
+        ),
         ({"k3s": {"node_labels": ["zone"]}}, "must be like KEY=VALUE"),
         ({"k3s": {"node_name": "A_B"}}, "must be a DNS name"),
         ({"k3s": {"nod_name": "a"}}, "k3s.nod_name: no such field"),

@@ -108,19 +108,17 @@ TROUBLES = {
 }
 
 
+def change(machine: VirtualMachine, bridge: dict[str, Any], kill_after: int = 0) -> Outcome:
+    """Run the deploy upon a host."""
+    settings = {"bridge": {"uplinks": [LINK], "confirm_seconds": WINDOW, **bridge}}
+    words = ("-y", "--json", "--limit", machine.name, NETWORK)
+    return pyinfra(*words, inventory=INVENTORY, kill_after=kill_after, nspawn_host=settings, guests=[])
+
+
 def run(machine: VirtualMachine, trouble: Trouble, *, killed: bool) -> Outcome:
     """Run into the trouble, and wait until the host has its network back."""
-    settings = {"bridge": {"uplinks": [LINK], "confirm_seconds": WINDOW, **trouble.bridge}}
-    words = ("-y", "--json", "--limit", machine.name, NETWORK)
     with ThreadPoolExecutor() as beside:
-        running = beside.submit(
-            pyinfra,
-            *words,
-            inventory=INVENTORY,
-            kill_after=ARMED_AND_ASKED if killed else 0,
-            nspawn_host=settings,
-            guests=[],
-        )
+        running = beside.submit(change, machine, trouble.bridge, ARMED_AND_ASKED if killed else 0)
         machine.wait_until_succeeds(PENDING)
         with trouble.meanwhile(machine):
             machine.wait_until_succeeds(OVER, WINDOW + BACK_SECONDS)
@@ -157,3 +155,27 @@ def test_a_host_restores_its_network(name: str, managed: Machines):
     for machine in managed.values():
         assert OWN in machine.succeed(f"ip -4 -o address show dev {LINK}")
         is_as_before(machine, before[machine.name])
+
+
+#: Nothing is at work upon the change any more, and NetworkManager has forgotten its checkpoint.
+STALE = """
+systemctl stop pyinfra-nspawn-network-revert.timer pyinfra-nspawn-network-trial.service
+systemctl kill --signal=KILL NetworkManager
+"""
+
+
+@pytest.mark.full
+def test_a_change_whose_units_died_is_undone_by_the_next_run(managed: Machines):
+    machine = managed["vm1"]
+    with ThreadPoolExecutor() as beside:
+        running = beside.submit(change, machine, {}, ARMED_AND_ASKED)
+        machine.wait_until_succeeds(PENDING)
+        with machine.cut():
+            machine.wait_until_succeeds(CHECKED)
+            machine.succeed(STALE)
+            machine.wait_until_succeeds("nmcli -t -f STATE general | grep -q connected")
+        running.result()
+    outcome = change(machine, {})
+    assert outcome.code == 0, outcome.stderr
+    assert "finish or undo the change of the network that was cut off" in "\n".join(outcome.lines("vm1"))
+    assert OWN in machine.succeed("ip -4 -o address show dev br0")
