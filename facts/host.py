@@ -125,13 +125,17 @@ def _host(parts: dict[str, Part]) -> Host:
         selinux=_selinux(parts.get("selinux-enforce")),
         selinux_configured=_word(parts.get("selinux-config"), r"(\S+)") or None,
         machines_target=_word(parts.get("machines-target"), r"(?m)^UnitFileState=(\S*)$"),
-        modules=parts["modules"].lines,
-        sysctls=dict(map(_sysctl, parts["sysctls"].lines)),
+        modules=_lines(parts.get("modules")),
+        sysctls=dict(map(_sysctl, _lines(parts.get("sysctls")))),
         k3s_modules_file=_content(parts.get("k3s-modules-file")),
         k3s_sysctls_file=_content(parts.get("k3s-sysctls-file")),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
         denials=_denials(parts.get("selinux-denials")),
     )
+
+
+def _lines(part: Part | None) -> tuple[str, ...]:
+    return part.lines if part else ()
 
 
 def _content(part: Part | None) -> str | None:
@@ -161,7 +165,7 @@ def _selinux(enforce: Part | None) -> str:
 
 def _denials(part: Part | None) -> tuple[Denial, ...]:
     found = []
-    for line in part.lines if part else ():
+    for line in _lines(part):
         source, target, target_class, *permissions = line.split()
         found.append(Denial(source, target, target_class, tuple(permissions)))
     return tuple(found)
