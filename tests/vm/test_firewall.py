@@ -20,10 +20,14 @@ ADDRESS = "ip -4 -o address show dev host0 scope global"
 
 #: As docs/concepts/network.md has it.
 REMEDY = """
+set -e
 firewall-cmd --permanent --new-zone=guests
-firewall-cmd --permanent --zone=guests --add-interface=ve-+ --add-service=dhcp --add-service=dns
+firewall-cmd --permanent --zone=guests --add-interface=ve-+
+firewall-cmd --permanent --zone=guests --add-service=dhcp
+firewall-cmd --permanent --zone=guests --add-service=dns
 firewall-cmd --permanent --new-policy=guests-out
-firewall-cmd --permanent --policy=guests-out --add-ingress-zone=guests --add-egress-zone=ANY
+firewall-cmd --permanent --policy=guests-out --add-ingress-zone=guests
+firewall-cmd --permanent --policy=guests-out --add-egress-zone=ANY
 firewall-cmd --permanent --policy=guests-out --set-target=ACCEPT
 firewall-cmd --reload
 """

@@ -155,27 +155,3 @@ def test_a_host_restores_its_network(name: str, managed: Machines):
     for machine in managed.values():
         assert OWN in machine.succeed(f"ip -4 -o address show dev {LINK}")
         is_as_before(machine, before[machine.name])
-
-
-#: Nothing is at work upon the change any more, and NetworkManager has forgotten its checkpoint.
-STALE = """
-systemctl stop pyinfra-nspawn-network-revert.timer pyinfra-nspawn-network-trial.service
-systemctl kill --signal=KILL NetworkManager
-"""
-
-
-@pytest.mark.full
-def test_a_change_whose_units_died_is_undone_by_the_next_run(managed: Machines):
-    machine = managed["vm1"]
-    with ThreadPoolExecutor() as beside:
-        running = beside.submit(change, machine, {}, ARMED_AND_ASKED)
-        machine.wait_until_succeeds(PENDING)
-        with machine.cut():
-            machine.wait_until_succeeds(CHECKED)
-            machine.succeed(STALE)
-            machine.wait_until_succeeds("nmcli -t -f STATE general | grep -q connected")
-        running.result()
-    outcome = change(machine, {})
-    assert outcome.code == 0, outcome.stderr
-    assert "finish or undo the change of the network that was cut off" in "\n".join(outcome.lines("vm1"))
-    assert OWN in machine.succeed("ip -4 -o address show dev br0")

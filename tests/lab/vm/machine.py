@@ -119,7 +119,8 @@ class VirtualMachine(Machine):
         try:
             yield
         finally:
-            if str(self.spec.port) not in self._say("info usernet").split():
+            ways = [line for line in self._say("info usernet").splitlines() if "HOST_FORWARD" in line]
+            if not any(str(self.spec.port) in line.split() for line in ways):
                 self.forward(self.spec.port)
 
     def forward(self, port: int, to: str = "") -> None:
