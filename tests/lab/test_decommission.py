@@ -63,7 +63,7 @@ def test_it_is_as_it_was(fresh: dict[str, Host], before: dict[str, set[str]]):
     for name, host in fresh.items():
         said = planned.lines(name)
         assert any("remove guest web" in line for line in said)
-        assert any(line.startswith("remove /var/lib/pyinfra-nspawn and /etc/sysctl.d/") for line in said)
+        assert any(line.startswith("remove /var/lib/pyinfra-nspawn, /etc/sysctl.d/") for line in said)
         assert host.succeed("systemctl -M db is-system-running") == "running\n"
     assert total(succeed(guests=[WEB, DB], **PURGED)) == 2
     for name, host in fresh.items():
