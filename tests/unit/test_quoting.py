@@ -125,6 +125,13 @@ FILE_PATH = like(
 SOURCE_OF_BIND = st.sampled_from(["/srv", "/var/lib/app", "/mnt"]) | PATH
 CAPABILITY = st.sampled_from(["all", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_BPF"])
 SYSTEM_CALL = st.sampled_from(["@keyring", "~@mount"]) | like("~?[a-z0-9_-]{1,5}")
+
+
+def first_word(drawn: object) -> str:
+    """Return what two devices differ in; what is drawn may be no device."""
+    return str(drawn).partition(" ")[0]
+
+
 DEVICE = like(r"/dev/[a-z0-9][a-z0-9_.:+-]{0,5} (r|rw|w|rwm)")
 MEMORY = like("[1-9][0-9]{0,3}[MGT]|[1-9][0-9]?%") | st.just("infinity")
 TASKS = st.integers(1, 4194304) | st.just("infinity")
@@ -158,7 +165,7 @@ FIELDS = {
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
         "start_timeout_seconds": lambda of: of(st.integers(1, 86400)),
         "binds": lambda of: some(data(Bind, of)),
-        "devices": lambda of: st.lists(of(DEVICE), max_size=3, unique_by=lambda device: device.split()[0]),
+        "devices": lambda of: st.lists(of(DEVICE), max_size=3, unique_by=first_word),
         "limits": lambda of: data(Limits, of),
         "capabilities": lambda of: some(of(CAPABILITY)),
         "system_calls": lambda of: some(of(SYSTEM_CALL)),
