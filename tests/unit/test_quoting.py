@@ -568,10 +568,18 @@ def written(wanted: Guest) -> list[list[str]]:
     return [*(login if keys else []), *files]
 
 
+def network_file(network: GuestNetwork) -> str:
+    said = {"Address": network.addresses, "Gateway": network.gateways, "DNS": network.dns}
+    lines = [f"{key}={value}\n" for key, values in said.items() for value in values]
+    return "".join(["[Match]\nKind=veth\nName=host0\n[Network]\n", *lines])
+
+
 @examples(60)
 @given(wanted=GUESTS)
 def test_credentials_are_what_the_guest_says(wanted: Guest):
     expected = {name: secret.get_secret_value() for name, secret in wanted.credentials.items()}
+    if wanted.network.addresses:
+        expected["network.network.10-pyinfra-nspawn"] = network_file(wanted.network)
     found = dict(define(wanted).credentials)
     own, lines = (lines_of(credentials.pop("tmpfiles.extra", "")) for credentials in (expected, found))
     assert found == expected
