@@ -28,9 +28,9 @@ class Denial(Record):
     """What SELinux has denied to machined, networkd, nspawn or a guest.
 
     + source: the type of the process (its domain)
-    + target: the type of what it was denied
-    + target_class: its class, as `lnk_file`
-    + permissions: what it was denied
+    + target: the type of the object
+    + target_class: the class of the object, such as `lnk_file`
+    + permissions: the denied ones
     """
 
     source: str
@@ -61,7 +61,7 @@ class Host(Record):
     + machines_target: machines.target's UnitFileState; empty where there is no such unit
     + modules: those of the kernel that guests may need and that are loaded, or built in
     + sysctls: the values in force that guests may need, by name
-    + k3s_modules_file, k3s_sysctls_file: what is in the places of our files for k3s; None where nothing is
+    + k3s_modules_file, k3s_sysctls_file: contents of the files at the paths of ours for k3s; None without one
     + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
       versions
     + denials: what SELinux, enforcing, has denied since it last loaded a policy
@@ -152,9 +152,9 @@ def _number(part: Part | None, pattern: str) -> int:
 
 
 def _sysctl(line: str) -> tuple[str, str]:
-    """Return name and value of a line `/proc/sys/PATH:VALUE`."""
+    """Return name and value of a line `PATH:VALUE`; the path lies below /proc/sys."""
     path, _, value = line.partition(":")
-    return path.removeprefix("/proc/sys/").replace("/", "."), value
+    return path.replace("/", "."), value
 
 
 def _selinux(enforce: Part | None) -> str:

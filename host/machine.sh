@@ -22,13 +22,25 @@ sysctl_file() {
     }
 }
 
+# install_sent BYTES MODE: the files that were sent; sets installed to the paths of those of that mode.
+install_sent() {
+    sent=$(received "$1")
+    for _path in $(sent_paths '[0-7]*'); do
+        mkdir -p "${_path%/*}"
+    done
+    install_files "$sent"
+    installed=$(sent_paths "$2")
+    result=changed # one that was killed before this has installed the files and no more
+}
+
+sent_paths() { # MODE
+    printf '%s\n' "$sent" | sed -n "s/^$1 \([^ ]*\) .*/\1/p"
+}
+
 # guest_links - BYTES: files for udev and NetworkManager, which then serves the links that are there and those to come.
 guest_links() {
-    sent=$(received "$2")
-    mkdir -p "$etc/NetworkManager/system-connections" "$etc/udev/rules.d"
-    install_files "$sent"
-    result=changed # one that was killed before this has installed the files and no more
-    for _profile in $(printf '%s\n' "$sent" | sed -n 's/^600 \([^ ]*\) .*/\1/p'); do
+    install_sent "$2" 600
+    for _profile in $installed; do
         nmcli connection load "$_profile"
         _zone=$(sed -n 's/^interface-name=\(vz-.*\)/\1/p' "$_profile")
         [ -z "$_zone" ] || [ ! -e "/sys/class/net/$_zone" ] || serve_zone "$_profile"
@@ -50,11 +62,8 @@ serve_zone() {
 
 # k3s_host - BYTES: files for the next boot, and what they say for now.
 k3s_host() {
-    sent=$(received "$2")
-    mkdir -p "$etc/modules-load.d" "$etc/sysctl.d"
-    install_files "$sent"
-    result=changed # one that was killed before this has installed the files and no more
-    for _file in $(printf '%s\n' "$sent" | sed -n 's/^644 \([^ ]*\) .*/\1/p'); do
+    install_sent "$2" 644
+    for _file in $installed; do
         case $_file in
         */modules-load.d/*) load_modules "$_file" ;;
         *) /usr/lib/systemd/systemd-sysctl "$_file" ;;
@@ -98,15 +107,12 @@ decommission() {
     for _file in "$etc/udev/rules.d/86-pyinfra-nspawn.rules" \
         "$etc"/modules-load.d/60-pyinfra-nspawn-k3s.conf "$etc"/sysctl.d/60-pyinfra-nspawn-k3s.conf \
         "$etc"/NetworkManager/system-connections/pyinfra-nspawn-guest-links.nmconnection \
-        "$etc"/NetworkManager/system-connections/pyinfra-nspawn-zone-*.nmconnection; do
+        "$etc"/NetworkManager/system-connections/pyinfra-nspawn-zone-*.nmconnection \
+        "$etc/sysctl.d/60-pyinfra-nspawn.conf"; do
         ! is_ours "$_file" || {
             result=changed
             rm "$_file"
             case $_file in */NetworkManager/*) nmcli connection reload 2>/dev/null || : ;; esac
         }
     done
-    ! is_ours "$etc/sysctl.d/60-pyinfra-nspawn.conf" || {
-        result=changed
-        rm "$etc/sysctl.d/60-pyinfra-nspawn.conf"
-    }
 }

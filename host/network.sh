@@ -3,7 +3,7 @@
 # their own do it, which outlive the connection. A timer, a crash, a power cut and a reboot all end in the old network.
 #
 # $tried holds the change: its payload, and one of `pending`, `kept` and `reverting`. Whoever renames `pending` decides:
-# rename(2) succeeds once. `checked` says that the host has all that it had before, as far as it can see.
+# rename(2) succeeds once. `checked` says that the network works as before, as far as the host can see.
 # The payload consists of lines of words:
 #   manager NAME MODE     networkd or NetworkManager, and the mode of its files
 #   run NAME BASE64       a file in the manager's directory in /run, to try
@@ -80,8 +80,8 @@ network_unit() {
         sh "$tried/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} "$@"
 }
 
-# network_trial SECONDS PID: applies the change and watches over it until the host has what it had before. PID armed it, and
-# still has to answer over a connection that this may cut.
+# network_trial SECONDS PID: applies the change and watches it until the network works as before. PID armed it, and still has to
+# answer over a connection that this may cut.
 network_trial() {
     set -e
     guest=- verb=network result=changed
@@ -146,10 +146,7 @@ delete_links() { # WORD
 
 # network_works: whether the host has what it had before; sets problem to what it lacks.
 network_works() {
-    for _link in $(named address); do
-        problem="$_link got no address"
-        ip -o address show dev "$_link" scope global 2>/dev/null | grep -q . || return
-    done
+    has_addresses || return
     while read -r _family _gateway; do
         problem="the default route was lost (IPv$_family)"
         _now=$(gateway "$_family")
@@ -160,6 +157,13 @@ network_works() {
     done <"$tried/gateways"
     problem="no DNS server answers any more"
     [ ! -s "$tried/servers" ] || [ -n "$(servers_that_answer)" ]
+}
+
+has_addresses() {
+    for _link in $(named address); do
+        problem="$_link got no address"
+        ip -o address show dev "$_link" scope global 2>/dev/null | grep -q . || return
+    done
 }
 
 # global_addresses: a line each, less those of guests' links.
@@ -226,8 +230,10 @@ network_revert() {
     mv "$tried/pending" "$tried/reverting" 2>/dev/null || [ -e "$tried/reverting" ] || exit 0
     exec 9>"$run/pyinfra-nspawn.lock"
     flock -w 5 9
-    # What the host lacked is why nobody reached it.
-    [ -e "$tried/checked" ] || [ ! -s "$tried/problem" ] || read -r problem <"$tried/problem"
+    # What the host lacks is why nobody reached it. A slow host may not have found out yet.
+    if [ ! -e "$tried/checked" ]; then
+        if [ -s "$tried/problem" ]; then read -r problem <"$tried/problem"; else has_addresses && problem=''; fi
+    fi
     restore_network
     printf '%s\n' "${problem:-$1}" >"$network_verdict"
     record failed "restored the old network"
@@ -244,8 +250,8 @@ restore_network() {
     attach_guest_ports <"$tried/ports"
 }
 
-# guest_ports: a path for each link of a guest's that is a port of a bridge. NetworkManager takes off a bridge that it activates
-# what it does not manage (seen with 1.52).
+# guest_ports: a path for each guest link that is a port of a bridge. NetworkManager takes unmanaged ports off a bridge that it
+# activates (seen with 1.52).
 guest_ports() {
     for _port in /sys/class/net/*/brif/vb-*; do
         [ ! -e "$_port" ] || printf '%s\n' "$_port"
@@ -283,8 +289,8 @@ restored() { # SECONDS
 }
 
 # network_keep - DIGEST SECONDS: keep the change of that digest, which the controller has reached the host through. Waits so
-# long while the host lacks what it had before, and keeps nothing then: that connection may be older than the change. Fails
-# when the host has restored its network.
+# long for `checked`, and keeps nothing then: that connection may be older than the change. Fails when the host has restored its
+# network.
 network_keep() {
     network_paths
     if [ ! -e "$tried/checked" ]; then

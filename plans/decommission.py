@@ -10,7 +10,7 @@ from pyinfra_nspawn.plans.k3s import k3s_files
 from pyinfra_nspawn.plans.links import links_files
 from pyinfra_nspawn.plans.network import bridges_of
 from pyinfra_nspawn.plans.readable import readable
-from pyinfra_nspawn.plans.step import FileDiff, Step
+from pyinfra_nspawn.plans.step import Step, file_diffs
 from pyinfra_nspawn.specs.host import STATE_DIRECTORY, SYSCTL_FILE
 
 if TYPE_CHECKING:
@@ -65,5 +65,5 @@ def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
         f"remove {', '.join([STATE_DIRECTORY, *files])}",
         "decommission",
         network=bool(links_files(network)),
-        diffs=tuple(FileDiff(path, tuple(content.splitlines()), ()) for path, content in files.items()),
+        diffs=file_diffs(files, dict.fromkeys(files, "")),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import file_diff
 from pyinfra_nspawn.plans.health import files_to_look_for
 from pyinfra_nspawn.plans.outdated import outdated
-from pyinfra_nspawn.plans.step import Step, file_line
+from pyinfra_nspawn.plans.step import Step, encoded, file_line
 from pyinfra_nspawn.plans.unit import enablement
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
     Every credential is sent, and not only those that differ: the trial has its own copies.
     """
     guest, wanted, directory = comparison.guest, comparison.definition, comparison.layout.credentials
-    trial = base64.b64encode(wanted.trial.encode()).decode()
+    trial = encoded(wanted.trial)
     secrets = [file_line("600", f"{directory}/{name}", text) for name, text in wanted.credentials.items()]
     lines = [change.line for change in changes if change.line not in secrets]
     texts = "".join(f"; then {change.text}" for change in changes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import is_managed
 from pyinfra_nspawn.plans.render.templates import render
-from pyinfra_nspawn.plans.step import FileDiff, Step, file_line
+from pyinfra_nspawn.plans.step import Step, file_diffs, file_line
 from pyinfra_nspawn.specs.k3s import MODULES, MODULES_FILE, SYSCTLS, SYSCTLS_FILE
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ def k3s_host(comparison: HostComparison) -> Iterator[Step | Finding]:
         "load the modules and set the sysctls that k3s needs, now and at boot",
         "k3s-host",
         payload="\n".join(file_line("644", path, content) for path, content in files.items()),
-        diffs=tuple(
-            FileDiff(path, tuple((present.get(path) or "").splitlines()), tuple(content.splitlines()))
-            for path, content in files.items()
-            if present.get(path) != content
-        ),
+        diffs=file_diffs(present, files),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.render.templates import render
-from pyinfra_nspawn.plans.step import FileDiff, Step, file_line
+from pyinfra_nspawn.plans.step import Step, file_diffs, file_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,8 +49,8 @@ def guest_links(comparison: HostComparison) -> Iterator[Step | Finding]:
         problem, hint = f"{foreign[0]} is not ours", "Move it away, then run again."
         yield Finding("foreign", problem, hint, field=foreign[0], severity="error")
         return
-    differ = {path: content for path, (_, content) in files.items() if seen.files.get(path) != content}
-    if not differ and {uuid_of(path) for path in files if path != RULES} <= set(seen.profiles):
+    diffs = file_diffs(seen.files, {path: content for path, (_, content) in files.items()})
+    if not diffs and {uuid_of(path) for path in files if path != RULES} <= set(seen.profiles):
         return
     yield Finding("missing", "NetworkManager does not serve the links of guests", field="network")
     yield Step(
@@ -58,10 +58,7 @@ def guest_links(comparison: HostComparison) -> Iterator[Step | Finding]:
         "guest-links",
         payload="\n".join(file_line(mode, path, content) for path, (mode, content) in files.items()),
         network=True,
-        diffs=tuple(
-            FileDiff(path, tuple(seen.files.get(path, "").splitlines()), tuple(content.splitlines()))
-            for path, content in differ.items()
-        ),
+        diffs=diffs,
     )
 
 

@@ -12,12 +12,12 @@ from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.plans.render.keyfiles import NETWORK_MANAGER
 from pyinfra_nspawn.plans.render.manager import Identity, Port, former_of
-from pyinfra_nspawn.plans.render.networkd import NETWORKD, encoded
-from pyinfra_nspawn.plans.step import Confirmation, FileDiff, Step
+from pyinfra_nspawn.plans.render.networkd import NETWORKD
+from pyinfra_nspawn.plans.step import Confirmation, Step, encoded, file_diffs
 from pyinfra_nspawn.plans.uplinks import error, matched, refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from pyinfra_nspawn.facts.network import Link, Network
     from pyinfra_nspawn.plans.host import HostComparison
@@ -185,8 +185,8 @@ def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: It
     payload = "\n".join([f"manager {wanted.manager.name} {wanted.manager.mode}", *lines])
     digest = hashlib.sha256(payload.encode()).hexdigest()[:32]
     bridge = wanted.bridge
-    after: Mapping[str, str] = {} if removed else wanted.files
-    gone = removed or wanted.superfluous
+    gone = dict.fromkeys(removed or wanted.superfluous, "")
+    after = gone if removed else {**wanted.files, **gone}
     return Step(
         f"{what}, and restore the network unless this controller reaches the host within "
         f"{bridge.confirm_seconds} s",
@@ -195,11 +195,7 @@ def _step(wanted: BridgeComparison, what: str, lines: Iterable[str], removed: It
         payload=payload,
         program=True,
         network=True,
-        diffs=tuple(
-            FileDiff(path, _lines(wanted.seen.files.get(path, "")), _lines(after.get(path, "")))
-            for path in [*after, *gone]
-            if wanted.seen.files.get(path) != after.get(path)
-        ),
+        diffs=file_diffs(wanted.seen.files, after),
         confirmation=Confirmation(bridge.confirm_seconds, digest, bridge.reached_at or ""),
     )
 
@@ -284,7 +280,3 @@ def _links_differ(wanted: BridgeComparison) -> Iterator[Finding]:
 
 def _differs(problem: str, wanted: str, seen: str) -> Finding:
     return Finding("differs", problem, field="bridge", wanted=wanted, seen=seen)
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(text.splitlines())

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,20 @@ class Step:
     confirmation: Confirmation | None = None
 
 
+def encoded(text: str) -> str:
+    """Return text as one word of a payload."""
+    return base64.b64encode(text.encode()).decode()
+
+
 def file_line(mode: str, path: str, content: str) -> str:
     """Return the line of a payload by which the program on the host installs a file."""
-    return f"{mode} {path} {base64.b64encode(content.encode()).decode()}"
+    return f"{mode} {path} {encoded(content)}"
+
+
+def file_diffs(present: Mapping[str, str], desired: Mapping[str, str]) -> tuple[FileDiff, ...]:
+    """Return how files would change, by their contents by path; an empty content stands for no file."""
+    return tuple(
+        FileDiff(path, tuple(present.get(path, "").splitlines()), tuple(content.splitlines()))
+        for path, content in desired.items()
+        if present.get(path, "") != content
+    )

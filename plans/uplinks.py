@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.render.manager import matches
 from pyinfra_nspawn.plans.render.networkd import NETWORKD, PLAIN_KINDS, is_read_before_ours
-from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +45,8 @@ def matched(uplink: str, seen: Network) -> list[Link]:
         if link.name != "lo"
         and link.kind != "bridge"
         and not link.name.startswith(_OF_GUESTS)
-        and (link.name == uplink or (link.kind in PLAIN_KINDS and _matches(link, uplink)))
+        and (link.name == uplink or (link.kind in PLAIN_KINDS and matches(link, uplink)))
     ]
-
-
-def _matches(link: Link, uplink: str) -> bool:
-    return link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink)
 
 
 def refusals(bridge: Bridge, seen: Network, manager: Manager) -> Iterator[Finding]:

@@ -40,24 +40,24 @@ host_commands() {
     return 0
 }
 
-# Those of the kernel's that guests with k3s need; see specs/k3s.py.
+# The modules that guests with k3s need, loaded or built in; see specs/k3s.py. Every look asks: the list is read once.
 host_modules() {
+    _built_in=$(cat "/usr/lib/modules/$(uname -r)/modules.builtin" 2>/dev/null || :)
     for _name in br_netfilter nf_conntrack nf_tables nft_chain_nat nft_compat overlay vxlan; do
-        [ ! -e "/sys/module/$_name" ] && ! is_built_in "$_name" || printf '%s\n' "$_name"
+        case $_built_in in
+        *"/$_name.ko"*) ;;
+        *) [ -e "/sys/module/$_name" ] || continue ;;
+        esac
+        printf '%s\n' "$_name"
     done
 }
 
-is_built_in() { # MODULE
-    grep -qs "/$1\.ko" "/usr/lib/modules/$(uname -r)/modules.builtin"
-}
-
-# PATH:VALUE of those that are there.
+# PATH:VALUE below /proc/sys of those that exist.
 host_sysctls() {
     cd /proc/sys || return
-    grep -s . "$PWD/vm/overcommit_memory" "$PWD/vm/panic_on_oom" "$PWD/kernel/panic" "$PWD/kernel/panic_on_oops" \
-        "$PWD/kernel/keys/root_maxkeys" "$PWD/kernel/keys/root_maxbytes" \
-        "$PWD/net/bridge/bridge-nf-call-arptables" "$PWD/net/bridge/bridge-nf-call-ip6tables" \
-        "$PWD/net/bridge/bridge-nf-call-iptables" || :
+    grep -s . vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
+        kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/bridge/bridge-nf-call-arptables \
+        net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-iptables || :
 }
 
 host_first_line() {
@@ -89,9 +89,9 @@ without_nul() {
 
 AUDIT_LOG=/var/log/audit/audit.log
 
-# What SELinux has denied to machined, networkd, nspawn and guests since it last loaded a policy, as it does at each boot
-# and when somebody allows what was denied: lines of SOURCE TARGET CLASS PERMISSION..., each once. While auditd runs, the
-# kernel's log has none. Both logs are read from their end, and no failure is reported: nothing rests on what they hold.
+# SELinux's denials to machined, networkd, nspawn and guests since it last loaded a policy: at boot, or when an administrator
+# allowed some. Lines of SOURCE TARGET CLASS PERMISSION..., each once. While auditd runs, the kernel's log has none. Both logs
+# are read from their end, and failures are ignored: the denials are for notes alone.
 selinux_denials() {
     {
         timeout "$tool_seconds" journalctl --boot --quiet --no-pager --output=short-unix --lines=2000 \

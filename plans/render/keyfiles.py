@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pyinfra_nspawn.plans.render.manager import Identity, Manager, Port, former_of, value_of
-from pyinfra_nspawn.plans.render.networkd import encoded
+from pyinfra_nspawn.plans.render.manager import Identity, Manager, Port, former_of, matches, value_of
 from pyinfra_nspawn.plans.render.templates import render
+from pyinfra_nspawn.plans.step import encoded
 from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
@@ -28,20 +26,11 @@ class NetworkManager(Manager):
     name = "NetworkManager"
     directory = "/etc/NetworkManager/system-connections"
     mode = "600"
+    # A profile in /etc comes before one of the same name in /run.
+    kept = "pyinfra-nspawn-bridge-"
+    tried = "pyinfra-nspawn+bridge-"
+    bridge_suffix = suffix = "nmconnection"
     has_default = True
-    _pattern = re.compile(rf"{directory}/pyinfra-nspawn-bridge-(.*?)(-uplink\d+)?\.nmconnection")
-
-    def bridge_path(self, bridge: str) -> str:
-        """Return the path of the profile of a bridge."""
-        return f"{self.directory}/pyinfra-nspawn-bridge-{bridge}.nmconnection"
-
-    def uplink_path(self, bridge: str, number: int) -> str:
-        """Return the path of the profile that makes a link a port of a bridge."""
-        return f"{self.directory}/pyinfra-nspawn-bridge-{bridge}-uplink{number}.nmconnection"
-
-    def tried_name(self, path: str) -> str:
-        """Return another name: a profile in /etc comes before one of the same name in /run."""
-        return path.rpartition("/")[2].replace("pyinfra-nspawn-", "pyinfra-nspawn+", 1)
 
     def render(self, bridge: Bridge, identity: Identity, ports: Sequence[Port]) -> dict[str, str]:
         """Return the content of each profile by its path; its UUID is another with another content."""
@@ -105,8 +94,7 @@ class NetworkManager(Manager):
 
 def _is_about(content: str, link: Link) -> bool:
     """Return whether a profile of ours is that of a link, which need not be active now."""
-    name, mac = value_of(content, "interface-name").rstrip(";"), value_of(content, "mac-address")
-    return link.permanent_mac == mac if mac else fnmatchcase(link.name, name)
+    return matches(link, value_of(content, "mac-address") or value_of(content, "interface-name").rstrip(";"))
 
 
 def _former_lines(content: str, seen: Network) -> list[str]:

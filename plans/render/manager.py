@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar
+
+from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,26 +53,31 @@ class Manager(ABC):
     + name: as the program on the host knows it
     + directory: where its files lie in /etc
     + mode: of these files
+    + kept, tried: how the names of our files begin in /etc, and in /run while they are tried: those must win
+    + bridge_suffix, suffix: of the file by which a bridge is known as ours, and of the others
     + has_default: whether it configures a link that no file is about
     """
 
     name: ClassVar[str]
     directory: ClassVar[str]
     mode: ClassVar[str]
+    kept: ClassVar[str]
+    tried: ClassVar[str]
+    bridge_suffix: ClassVar[str]
+    suffix: ClassVar[str]
     has_default: ClassVar[bool]
-    _pattern: ClassVar[re.Pattern[str]]
 
-    @abstractmethod
     def bridge_path(self, bridge: str) -> str:
         """Return the path of the file by which a bridge is known as ours."""
+        return f"{self.directory}/{self.kept}{bridge}.{self.bridge_suffix}"
 
-    @abstractmethod
     def uplink_path(self, bridge: str, number: int) -> str:
         """Return the path of the file that makes a link a port of a bridge."""
+        return f"{self.directory}/{self.kept}{bridge}-uplink{number}.{self.suffix}"
 
-    @abstractmethod
     def tried_name(self, path: str) -> str:
-        """Return the name in /run under which a file of ours is tried: it wins over all that is in /etc."""
+        """Return the name in /run under which a file of ours is tried."""
+        return path.rpartition("/")[2].replace(self.kept, self.tried, 1)
 
     @abstractmethod
     def render(self, bridge: Bridge, identity: Identity, ports: Sequence[Port]) -> dict[str, str]:
@@ -98,13 +106,22 @@ class Manager(ABC):
 
     def bridge_of(self, path: str) -> str:
         """Return the bridge that a file of ours is about; empty for any other file."""
-        found = self._pattern.fullmatch(path)
+        found = self._match(path)
         return found[1] if found else ""
 
     def is_uplink(self, path: str) -> bool:
         """Return whether a path is one of `uplink_path`."""
-        found = self._pattern.fullmatch(path)
+        found = self._match(path)
         return found is not None and found[2] is not None
+
+    def _match(self, path: str) -> re.Match[str] | None:
+        start = re.escape(f"{self.directory}/{self.kept}")
+        return re.fullmatch(rf"{start}(.*?)(-uplink\d+)?\.(?:{self.bridge_suffix}|{self.suffix})", path)
+
+
+def matches(link: Link, uplink: str) -> bool:
+    """Return whether an uplink, by glob or permanent MAC, means a link."""
+    return link.permanent_mac == uplink if is_mac(uplink) else fnmatchcase(link.name, uplink)
 
 
 def former_of(content: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.render.manager import Identity, Manager, Port, former_of, value_of
 from pyinfra_nspawn.plans.render.templates import render
+from pyinfra_nspawn.plans.step import encoded
 from pyinfra_nspawn.specs.network import is_mac
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.network import Link, Network
     from pyinfra_nspawn.specs.network import Bridge
 
-# networkd takes the first file that matches, by name, in whatever directory; and a file in /etc before one of
-# the same name in /run. So ours come before `00-...`, and what is tried in /run before what is in /etc.
-_KEPT, _TRIED = "0-pyinfra-nspawn-", "0+pyinfra-nspawn-"
 PLAIN_KINDS = ("", "veth")
 """What `Type=ether` matches: neither a bond nor a VLAN on the same hardware."""
 
@@ -29,24 +25,17 @@ class Networkd(Manager):
     name = "networkd"
     directory = "/etc/systemd/network"
     mode = "644"
+    # networkd takes the first file that matches, by name, in any directory, and a file in /etc before one of
+    # the same name in /run. Ours sort before `00-...`, and tried ones in /run before kept ones in /etc.
+    kept = "0-pyinfra-nspawn-"
+    tried = "0+pyinfra-nspawn-"
+    bridge_suffix = "netdev"
+    suffix = "network"
     has_default = False
-    _pattern = re.compile(rf"{directory}/{_KEPT}(.*?)(-uplink\d+)?\.(?:network|netdev)")
-
-    def bridge_path(self, bridge: str) -> str:
-        """Return the path of the file that makes a bridge."""
-        return f"{self.directory}/{_KEPT}{bridge}.netdev"
 
     def network_path(self, bridge: str) -> str:
         """Return the path of the file that gives a bridge its addresses."""
-        return f"{self.directory}/{_KEPT}{bridge}.network"
-
-    def uplink_path(self, bridge: str, number: int) -> str:
-        """Return the path of the file that makes a link a port of a bridge."""
-        return f"{self.directory}/{_KEPT}{bridge}-uplink{number}.network"
-
-    def tried_name(self, path: str) -> str:
-        """Return the name in /run/systemd/network under which a file of ours is tried."""
-        return path.rpartition("/")[2].replace(_KEPT, _TRIED, 1)
+        return f"{self.directory}/{self.kept}{bridge}.{self.suffix}"
 
     def render(self, bridge: Bridge, identity: Identity, ports: Sequence[Port]) -> dict[str, str]:
         """Return the content of each file of a bridge by its path."""
@@ -76,9 +65,9 @@ class Networkd(Manager):
     def former(self, link: Link, seen: Network) -> str:
         """Return the file that configured a link before it was a port."""
         name = link.network_file.rpartition("/")[2]
-        if not name.startswith((_KEPT, _TRIED)):
+        if not name.startswith((self.kept, self.tried)):
             return link.network_file
-        return former_of(seen.files.get(f"{self.directory}/{name.replace(_TRIED, _KEPT, 1)}", ""))
+        return former_of(seen.files.get(f"{self.directory}/{name.replace(self.tried, self.kept, 1)}", ""))
 
     def try_lines(
         self,
@@ -108,12 +97,7 @@ class Networkd(Manager):
 def is_read_before_ours(path: str) -> bool:
     """Return whether networkd reads a file before those of ours, so that they would have no effect."""
     name = path.rpartition("/")[2]
-    return name <= _TRIED and not name.startswith((_KEPT, _TRIED))
-
-
-def encoded(text: str) -> str:
-    """Return text as one word of a payload."""
-    return base64.b64encode(text.encode()).decode()
+    return name <= Networkd.tried and not name.startswith((Networkd.kept, Networkd.tried))
 
 
 NETWORKD = Networkd()

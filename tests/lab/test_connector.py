@@ -126,7 +126,7 @@ def test_a_guest_reboots_and_its_host_does_not(fresh: dict[str, Host], tmp_path:
     before = {name: host.succeed(ids).split() for name, host in fresh.items()}
     text = """
 from pyinfra.operations import server
-server.reboot(name="Reboot", delay=2, reboot_timeout=30)
+server.reboot(name="Reboot", delay=2, reboot_timeout=120)
 server.shell(name="After", commands=["date >/var/after-reboot"])
 """
     outcome = pyinfra("-y", "--json", deploy_of(tmp_path, text), inventory=GUESTS)

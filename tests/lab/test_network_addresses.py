@@ -60,6 +60,24 @@ def test_a_host_moves_to_the_address_that_the_inventory_names(host: Host, tmp_pa
     assert f"{now}/" in host.succeed("ip -4 -o address show dev eth0")
 
 
+def test_a_host_behind_a_jump_host_is_bridged_and_restores_its_network(host: Host, tmp_path: Path):
+    config = tmp_path / "ssh_config"
+    config.write_text(SSH_CONFIG.read_text().replace("Host lab1\n", "Host lab1\n  ProxyJump lab2\n"))
+    data = {"ssh_config_file": str(config)}
+    outcome = bridged(host, data, [])
+    assert outcome.code == 0, outcome.stderr
+    assert f"{lan.address_of('lab1')}/" in host.succeed("ip -4 -o address show dev br0")
+    host.succeed(f"journalctl --sync; journalctl --boot | grep -qF 'from {lan.address_of('lab2')} port'")
+
+    elsewhere = {"dhcp": "no", "addresses": ["198.51.100.77/24"], "gateways": ["198.51.100.1"]}
+    outcome = bridged(host, data, [], **elsewhere)
+    assert outcome.code == 1
+    reason = "the host restored its network: the gateway 198.51.100.1 does not answer"
+    assert reason in "\n".join(outcome.lines("lab1"))
+    assert bridged(host, data, []).json["results"]["totals"]["success"] == 0
+    assert bridged(host, data, [], state="absent").code == 0
+
+
 def test_a_host_and_its_guest_have_ipv6_alone(host: Host, network: Lan, tmp_path: Path):
     network.advertise()
     mac = host.succeed("cat /sys/class/net/eth0/address").strip()

@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab import lan
 from tests.lab.conftest import BOTH, pyinfra
-from tests.lab.shell import LabError, retry
+from tests.lab.network_change import ARMED_AND_ASKED, CHECKED, NETWORK, OVER, PENDING, is_as_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
     from tests.lab.conftest import Outcome
     from tests.lab.lan import Lan
 
-NETWORK = "deploys/network.py"
 WINDOW = 8
 """Seconds that a host waits for the confirmation."""
 BACK_SECONDS = 90
-PENDING = "test -e /run/pyinfra-nspawn/network/pending"
-CHECKED = "test -e /run/pyinfra-nspawn/network/checked"
-OVER = "! test -e /run/pyinfra-nspawn/network"
 # Less what differs with time: lifetimes, who brought a route.
 STATE = """
 cd /etc/systemd/network && sha256sum *; ls /run/systemd/network
@@ -45,8 +41,6 @@ systemctl list-units --all --plain --no-legend 'pyinfra-nspawn-network*'
 SPARE = "[NetDev]\nName=spare\nKind=veth\n\n[Peer]\nName=nowhere\n"
 ASKING = "[Match]\nName=spare\n\n[Network]\nDHCP=ipv4\n"
 SILENT = "[Match]\nName=nowhere\n\n[Network]\nLinkLocalAddressing=no\n"
-ARMED_AND_ASKED = 3
-"""The look, the change, and the first time that the host is asked to keep it, which keeps nothing."""
 
 
 def change(host: Host, bridge: dict[str, Any], kill_after: int = 0) -> Outcome:
@@ -147,17 +141,9 @@ def run(host: Host, trouble: Trouble, network: Lan, *, killed: bool) -> Outcome:
         return running.result()
 
 
-def is_as_before(host: Host, before: str) -> None:
+def is_back(host: Host, before: str) -> None:
     """Wait until the host is as before, and reached as before."""
-
-    def restored() -> bool | None:
-        return host.succeed(STATE) == before or None
-
-    try:
-        retry(restored, BACK_SECONDS, "the state of before")
-    except LabError:
-        assert host.succeed(STATE) == before
-        raise
+    is_as_before(host, STATE, before, BACK_SECONDS)
     assert pyinfra("--limit", host.name, "exec", "--", "true").code == 0
 
 
@@ -176,7 +162,7 @@ def test_a_host_restores_its_network(name: str, lives: str, fresh: dict[str, Hos
     assert told.code == 1
     assert f"the host restored its network: {trouble.reason}" in "\n".join(told.lines(lives))
     for host in fresh.values():
-        is_as_before(host, before[host.name])
+        is_back(host, before[host.name])
 
 
 STALE = "systemctl stop pyinfra-nspawn-network-revert.timer pyinfra-nspawn-network-trial.service"
@@ -201,7 +187,7 @@ def test_a_change_whose_units_died_is_finished_or_undone_by_the_next_run(
     assert f"{lan.address_of('lab1')}/" in host.succeed("ip -4 -o address show dev br0")
     assert change(host, {}).hosts("no_change") == {"Network | Bridge": ["lab1"]}
     assert change(host, {"state": "absent"}).code == 0
-    is_as_before(host, before["lab1"])
+    is_back(host, before["lab1"])
 
 
 def test_no_host_is_tried_after_one_that_failed(fresh: dict[str, Host], before):
@@ -214,7 +200,7 @@ def test_no_host_is_tried_after_one_that_failed(fresh: dict[str, Host], before):
     (spared,) = set(BOTH) - {tried}
     assert f"not tried: the network of {tried} could not be changed" in said[spared]
     for name, host in fresh.items():
-        is_as_before(host, before[name])
+        is_back(host, before[name])
 
 
 def test_one_host_s_trouble_is_its_own(fresh: dict[str, Host], network: Lan, before):
@@ -239,5 +225,5 @@ def test_one_host_s_trouble_is_its_own(fresh: dict[str, Host], network: Lan, bef
     rows = {line.split()[0]: line for line in outcome.stderr.splitlines() if line.startswith("lab")}
     assert f"the host restored its network: {UNCONFIRMED}" in rows["lab1"]
     assert "done: network" in rows["lab2"]
-    is_as_before(cut, before["lab1"])
+    is_back(cut, before["lab1"])
     assert f"{lan.address_of('lab2')}/" in whole.succeed("ip -4 -o address show dev br0")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.conftest import Outcome, pyinfra
 from tests.lab.guest import inside
+from tests.lab.network_change import NETWORK
 from tests.lab.shell import retry
 from tests.lab.vm.fleet import ADDRESS
 from tests.vm.conftest import GUEST_SECONDS, INVENTORY, converge
@@ -17,7 +18,6 @@ from tests.vm.outside import is_reached
 if TYPE_CHECKING:
     from tests.vm.conftest import Machines
 
-NETWORK = "deploys/network.py"
 LINK = "enp0s16"
 #: On the network that QEMU makes: the machine's own address, and who else is there.
 OWN, ROUTER, DNS = "10.0.2.15/24", "10.0.2.2", "10.0.2.3"
@@ -105,6 +105,7 @@ def test_a_profile_that_is_eager_does_not_win_at_the_next_boot(managed: Machines
     assert OWN in machine.succeed(f"ip -4 -o address show dev {LINK}")
 
 
+@pytest.mark.full
 def test_a_guest_stays_on_a_bridge_that_changes(managed: Machines, outside: int):
     machine, guest = managed["vm1"], {"name": "web"}
     settings = {"bridge": {"uplinks": [LINK], "confirm_seconds": WINDOW}}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab.conftest import Outcome, pyinfra
-from tests.lab.shell import LabError, retry
+from tests.lab.network_change import ARMED_AND_ASKED, CHECKED, NETWORK, OVER, PENDING, is_as_before
 from tests.vm.conftest import INVENTORY
-from tests.vm.test_network_manager import LINK, NETWORK, OWN
+from tests.vm.test_network_manager import LINK, OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 #: Seconds for a confirmation; nobody is to confirm anything here.
 WINDOW = 40
 BACK_SECONDS = 120
-PENDING = "test -e /run/pyinfra-nspawn/network/pending"
-CHECKED = "test -e /run/pyinfra-nspawn/network/checked"
-OVER = "! test -e /run/pyinfra-nspawn/network"
-ARMED_AND_ASKED = 3
 STATE = """
 ls /etc/NetworkManager/system-connections /run/NetworkManager/system-connections
 ip -j link | tr '{' '\\n' | grep -o '"ifname":"[^"]*"\\|"mtu":[0-9]*\\|"master":"[^"]*"'
@@ -125,20 +121,6 @@ def run(machine: VirtualMachine, trouble: Trouble, *, killed: bool) -> Outcome:
         return running.result()
 
 
-def is_as_before(machine: VirtualMachine, before: str) -> None:
-    """Wait until the host is as before, and reached as before."""
-
-    def restored() -> bool | None:
-        return machine.succeed(STATE) == before or None
-
-    try:
-        retry(restored, BACK_SECONDS, "the state of before")
-    except LabError:
-        assert machine.succeed(STATE) == before
-        raise
-    assert pyinfra("--limit", machine.name, "exec", "--", "true", inventory=INVENTORY).code == 0
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("name", TROUBLES)
 def test_a_host_restores_its_network(name: str, managed: Machines):
@@ -154,4 +136,31 @@ def test_a_host_restores_its_network(name: str, managed: Machines):
     assert f"the host restored its network: {trouble.reason}" in "\n".join(outcome.lines("vm2"))
     for machine in managed.values():
         assert OWN in machine.succeed(f"ip -4 -o address show dev {LINK}")
-        is_as_before(machine, before[machine.name])
+        is_as_before(machine, STATE, before[machine.name], BACK_SECONDS)
+        assert pyinfra("--limit", machine.name, "exec", "--", "true", inventory=INVENTORY).code == 0
+
+
+DEAD = """
+systemctl stop pyinfra-nspawn-network-revert.timer pyinfra-nspawn-network-trial.service
+systemctl kill --signal=KILL NetworkManager
+"""
+
+
+@pytest.mark.full
+def test_a_change_whose_units_and_checkpoint_died_is_undone_by_the_next_run(managed: Machines):
+    machine = managed["vm2"]
+    before = machine.succeed(STATE)
+    with ThreadPoolExecutor() as beside:
+        running = beside.submit(change, machine, {})
+        machine.wait_until_succeeds(PENDING)
+        with machine.cut():
+            machine.wait_until_succeeds(CHECKED)
+            machine.succeed(DEAD)
+            assert running.result().code == 1
+    outcome = change(machine, {})
+    assert outcome.code == 0, outcome.stderr
+    assert "finish or undo the change of the network that was cut off" in "\n".join(outcome.lines("vm2"))
+    assert OWN in machine.succeed("ip -4 -o address show dev br0")
+    assert change(machine, {}).hosts("no_change") == {"Network | Bridge": ["vm2"]}
+    assert change(machine, {"state": "absent"}).code == 0
+    is_as_before(machine, STATE, before, BACK_SECONDS)
