@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import gevent
 from pyinfra.context import ctx_host
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.operations._look import LOST, cause, look, look_back
+from pyinfra_nspawn.plans.ready import probed_for_k3s
 from pyinfra_nspawn.plans.source import unsupported
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs.base import InvalidSpecError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.snapshot import Usage
 
 T = TypeVar("T")
+
+Probe = Literal["k3s", "all"]
+"""In which guests to try what k3s needs."""
 
 
 def errors_of(hosts: Iterable[Host]) -> list[str]:
@@ -46,18 +50,23 @@ def impossible_on(hosts: Iterable[Host]) -> list[str]:
     return found
 
 
-def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "") -> list[Visit]:
+def visit_all(
+    loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", probe: Probe = "k3s"
+) -> list[Visit]:
     """Look at every host of an inventory.
 
     + timeout_seconds: how long a host may take to answer
     + usage: `addresses` to read those of guests too, `disk` to have the guests measure their files
+    + probe: in which guests to try what k3s needs: those with `k3s`, or all
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
     planned = {host.name: Visit.planned(host.name, host.data.dict()) for host in loaded.hosts}
 
     def visit(host: Host) -> Visit:
-        return replace(planned[host.name], snapshot=look(planned[host.name].guests, usage=usage))
+        guests = planned[host.name].guests
+        probed = [guest.name for guest in guests] if probe == "all" else probed_for_k3s(guests)
+        return replace(planned[host.name], snapshot=look(guests, usage=usage, probed=probed))
 
     found = _on_each(loaded, visit, timeout_seconds)
     return [

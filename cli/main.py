@@ -16,7 +16,7 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedErr
 
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.first import first_inventory
-from pyinfra_nspawn.cli.fleet import errors_of, histories, impossible_on, visit_all
+from pyinfra_nspawn.cli.fleet import Probe, errors_of, histories, impossible_on, visit_all
 from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
 from pyinfra_nspawn.cli.inventory import load
 from pyinfra_nspawn.cli.options import reaches_hosts
@@ -25,6 +25,7 @@ from pyinfra_nspawn.facts.history import MOST
 from pyinfra_nspawn.plans.finding import Kind
 from pyinfra_nspawn.reports.drift import drift_of
 from pyinfra_nspawn.reports.history import history_of
+from pyinfra_nspawn.reports.k3s import k3s_of
 from pyinfra_nspawn.reports.status import status_of
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.inventory import errors_in
@@ -135,6 +136,24 @@ def drift(
         hosts, findings = _count(len(report.hosts), "host"), _count(len(report.findings), "finding")
         click.echo(f"{hosts}, {findings}", err=True)
     _end(report, as_json=as_json)
+
+
+@cli.command()
+@click.argument("inventory")
+@_JSON
+@click.option("--all", "every", is_flag=True, help="Try it in guests without `k3s` too.")
+@_TIMEOUT
+@reaches_hosts
+def k3s(inventory: str, as_json: bool, every: bool, timeout_seconds: int, **options: Any) -> None:  # noqa: ANN401
+    """Try in guests what k3s needs, and show what is unmet; change nothing.
+
+    Exits 0 when all are ready, 2 when one is not, and 1 when something could not be determined.
+    """
+    loaded = _load_valid(inventory, options)
+    probe: Probe = "all" if every else "k3s"
+    _end(
+        k3s_of(visit_all(loaded, timeout_seconds=timeout_seconds, probe=probe), every=every), as_json=as_json
+    )
 
 
 @cli.command()

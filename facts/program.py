@@ -36,6 +36,7 @@ _ORDER = (
     "facts/sysroots",
     "facts/guests",
     "facts/history",
+    "facts/k3s",
     "main",
 )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pyinfra.api.facts import FactBase
 
 from pyinfra_nspawn.facts.base import Record, Unreadable, not_understood, parse_answer
 from pyinfra_nspawn.facts.host import Host, parse_host
+from pyinfra_nspawn.facts.k3s import K3sProbes, parse_k3s
 from pyinfra_nspawn.facts.network import Network, parse_network
 from pyinfra_nspawn.facts.nspawn import Seen, parse_guests
 from pyinfra_nspawn.facts.ostree import HOST, HostSysroots, Sysroot, parse_sysroots
@@ -29,12 +30,16 @@ _NOT_READ = Unreadable("the host was not asked for its network")
 
 @dataclass(frozen=True)
 class Snapshot(Record):
-    """A host, its OSTree sysroots, its guests and its network at one time."""
+    """A host, its OSTree sysroots, its guests and its network at one time.
+
+    + k3s: what k3s needs, as it was tried in guests; empty where that was not asked for
+    """
 
     host: Host | Unreadable
     sysroots: HostSysroots | Unreadable
     guests: Seen | Unreadable
     network: Network | Unreadable = _NOT_READ
+    k3s: K3sProbes = field(default_factory=K3sProbes)
 
     def updated(self, parts: Iterable[Part], *, sysroots: bool = True) -> Snapshot:
         """Return the snapshot with what the answer of a change says: of some guests, and perhaps of the host.
@@ -95,7 +100,7 @@ def parse_snapshot(output: list[str]) -> Snapshot:
         return Snapshot(reason, reason, reason, reason)
     asked = any(part.words[0] in _GUESTS_ASKED for part in parts)
     guests = parse_guests(parts) if asked else Unreadable("the guests were not read")
-    return Snapshot(parse_host(parts), parse_sysroots(parts), guests, parse_network(parts))
+    return Snapshot(parse_host(parts), parse_sysroots(parts), guests, parse_network(parts), parse_k3s(parts))
 
 
 class SnapshotFacts(FactBase[Snapshot]):
@@ -106,6 +111,7 @@ class SnapshotFacts(FactBase[Snapshot]):
     + commits: checksums to look for in the host's repository
     + paths: paths of the host to look for
     + usage: `addresses` to read those of the guests that run; `disk` to have them measure their files too
+    + k3s: guests in which to try what k3s needs, where they run
 
     Returns `Snapshot`, whose parts are `Unreadable` where they could not be determined.
     """
@@ -116,13 +122,15 @@ class SnapshotFacts(FactBase[Snapshot]):
         names: tuple[str, ...] = (),
         commits: tuple[str, ...] = (),
         paths: tuple[str, ...] = (),
+        *,
         usage: Usage = "",
+        k3s: tuple[str, ...] = (),
     ) -> str:
         """Return the command; it exits 0 whatever it finds."""
         if not whole:
             return command_line("facts", "host", "--", "network", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
-        more = ("--", "usage", usage) if usage else ()
+        more = (*(("--", "usage", usage) if usage else ()), *(("--", "k3s", *k3s) if k3s else ()))
         whole_host = ("host", "--", "network", "--", "sysroots")
         return command_line("facts", *whole_host, *asked, "--", "guests", *names, *more)
 

@@ -175,15 +175,13 @@ system_state() {
 
 # unwritten NAME FILES: the first file that the guest was given and does not have, and why. systemd-tmpfiles, which writes
 # them, takes an owner that it does not know and a path that it cannot write for a success (exit codes 65 and 73). A
-# process of the guest looks; what it runs comes on stdin, since systemd-run expands `$`. FILES is base64: lines
-# MODE USER GROUP PATH.
+# process of the guest looks. FILES is base64: lines MODE USER GROUP PATH.
 unwritten() {
     [ -n "$2" ] || return 0
     {
         printf '%s\n' "$LOOK_FOR_FILES"
         printf '%s' "$2" | base64 -d | sed 's/^/look /'
-    } | timeout -k 1 "$tool_seconds" systemd-run --machine="$1" --quiet --pipe --wait --collect --description="Look for files" sh \
-        2>/dev/null | head -c 500 | printable | head -n 1
+    } | in_guest "$1" "Look for files" | sed -n '/^file /{p;q;}' | head -c 500 | printable
 }
 
 # shellcheck disable=SC2016 # for the guest's shell

@@ -114,3 +114,22 @@ def absent(guest: Guest) -> Commands:
         nspawn.absent(name="Absent", guest=Guest(name="web", state="absent"))
     """
     yield from converge_guests((guest,), (plans.absent,), "the guest is absent")
+
+
+@operation()
+def k3s_ready(guests: Sequence[Guest]) -> Commands:
+    """Check that k3s can run in those guests of a host that have `k3s`.
+
+    + guests: the guests
+
+    Changes nothing. Each thing that k3s needs is tried in the guest, or looked for on its host; the host
+    fails where one is unmet, with a hint. A guest that does not run is not looked at.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.k3s_ready(name="Ready for k3s", guests=(Guest(name="node", k3s=True),))
+    """
+    wanted = [guest for guest in guests if guest.k3s]
+    yield from converge_guests(wanted, (plans.k3s_ready,), "every precondition of k3s is met")

@@ -11,6 +11,7 @@ from pyinfra_nspawn.plans.comparison import Comparison
 from pyinfra_nspawn.plans.finding import Refused
 from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
+from pyinfra_nspawn.plans.ready import rows
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.seen import booted_by_guest, booted_by_host, deployments_of, state_of
 from pyinfra_nspawn.reports.table import Line, print_table
@@ -67,6 +68,8 @@ class GuestStatus(Report):
     """Memory that its control group uses; None where that is not known."""
     disk_bytes: int | None = None
     """What its /etc and /var take, by its own word; None without `--disk`, and where that is not known."""
+    k3s_unmet: tuple[str, ...] | None = None
+    """What k3s needs and was not found; None where that was not tried."""
     problem: str = ""
     """Why something could not be determined; empty when all was."""
 
@@ -185,8 +188,18 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
         addresses=machine.addresses,
         memory_bytes=found.unit.memory_bytes if found.unit and found.unit.active else None,
         disk_bytes=machine.disk_bytes,
+        k3s_unmet=_unmet(wanted, snapshot),
         problem=unread.reason if unread else machine.complaint or problem,
     )
+
+
+def _unmet(wanted: Guest | None, snapshot: Snapshot) -> tuple[str, ...] | None:
+    if wanted is None or isinstance(snapshot.host, Unreadable):
+        return None
+    found = rows(wanted, snapshot)
+    if not isinstance(found, tuple):
+        return None
+    return tuple(row.precondition.name for row in found if row.is_refused)
 
 
 def _deployments(
@@ -221,7 +234,11 @@ def _lines(host: HostStatus, now: datetime) -> Iterator[Line]:
 def _is_alarming(guest: GuestStatus) -> bool:
     wanted = guest.wanted_state
     return bool(
-        guest.problem or guest.failed_units or guest.restarting_units or (wanted and wanted != guest.state)
+        guest.problem
+        or guest.failed_units
+        or guest.restarting_units
+        or guest.k3s_unmet
+        or (wanted and wanted != guest.state)
     )
 
 
@@ -240,6 +257,8 @@ def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
         (manual, "does not start with its host"),
         (guest.failed_units, f"failed: {', '.join(guest.failed_units)}"),
         (guest.restarting_units, f"restarting: {', '.join(guest.restarting_units)}"),
+        (guest.k3s_unmet, f"not ready for k3s: {', '.join(guest.k3s_unmet or ())}"),
+        (guest.k3s_unmet == (), "ready for k3s"),
         (guest.addresses, " ".join(guest.addresses)),
         (guest.memory_bytes is not None, f"{(guest.memory_bytes or 0) // 2**20} MiB"),
         (guest.disk_bytes is not None, f"{(guest.disk_bytes or 0) // 2**20} MiB on disk"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -46,6 +47,9 @@ _SECRETS = (
     *("etcd-s3-access-key", "etcd-s3-secret-key", "etcd-s3-session-token"),
 )
 
+_RANGES = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
+"""The networks of pods and of services, and what k3s takes by itself."""
+
 Label = Annotated[Line, matching(r"[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*", "must be like KEY=VALUE")]
 NodeName = Annotated[
     Line, matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "must be a DNS name in lower case")
@@ -76,7 +80,19 @@ class K3s(Spec):
         for key in _SECRETS:
             if key in config:
                 raise ValueError(f"{key} is a secret; write it in `files`, below {CONFIG}.d")
+        for network in (text for key in _RANGES for text in _listed(config.get(key))):
+            ip_network(network)  # its own words are fit for people
         return config
+
+    @property
+    def ranges(self) -> dict[str, tuple[str, ...]]:
+        """The networks of pods and of services, by their keys in config.yaml."""
+        return {key: tuple(_listed(self.config.get(key, default))) for key, default in _RANGES.items()}
+
+    @property
+    def snapshotter(self) -> str:
+        """What makes the file systems of containers."""
+        return str(self.config.get("snapshotter", "overlayfs"))
 
     def to_yaml(self) -> str:
         """Return config.yaml: a key a line, with a value in JSON, which is YAML too."""
@@ -92,6 +108,13 @@ class K3s(Spec):
             *(given if isinstance(given, list) else [str(given)]),
         ]
         return "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(values.items()))
+
+
+def _listed(value: object) -> list[str]:
+    """Return the items of a value of config.yaml that is a list, or a text with commas."""
+    if value is None:
+        return []
+    return list(map(str, value)) if isinstance(value, list) else str(value).split(",")
 
 
 def _from_true(value: object) -> object:

@@ -47,6 +47,7 @@ SECONDS = {
     "lab/test_thirty.py": 70,
     "lab/test_connector.py": 70,
     "lab/test_way_back.py": 70,
+    "lab/test_ready.py": 60,
     "lab/test_removal.py": 60,
     "lab/test_logins.py": 60,
     "lab/test_health.py": 50,

@@ -317,6 +317,23 @@ asked_until() {
     asked "$@"
 }
 
+# in_guest NAME DESCRIPTION [OPTION...]: has the guest's sh run what is on stdin, since systemd-run expands `$` in words. The
+# guest is handed the ends of two pipes, which it may keep for ever: processes of ours with an end of their own serve the others.
+in_guest() {
+    _name=$1 _description=$2
+    shift 2
+    {
+        _code=$({
+            timeout -k 1 "$tool_seconds" cat | {
+                timeout -k 1 "$tool_seconds" systemd-run --machine="$_name" --quiet --pipe --wait --collect \
+                    --description="$_description" "$@" sh 2>&1 5>&- 6>&-
+                echo "$?" >&5
+            } | timeout -k 1 "$((tool_seconds + 2))" head -c "$GUEST_CAP" >&6
+        } 5>&1)
+    } 6>&1
+    return "${_code:-1}"
+}
+
 # Field 4 of the mount at /etc in the guest: that of the deployment it was started from. Its / may be an overlay; but in
 # a hand-made guest it may be the deployment itself, with no mount at /etc.
 guest_etc() { # MOUNTINFO
@@ -344,8 +361,7 @@ facts_usage() {
 }
 
 guest_disk() { # NAME
-    guest_part "disk $1" timeout -k 1 "$tool_seconds" systemd-run --machine="$1" --quiet --pipe --wait --collect \
-        --description="Measure files" du -scxk /etc /var
+    echo "exec du -scxk /etc /var" | guest_part "disk $1" in_guest "$1" "Measure files"
 }
 
 # Each local address of fib_trie stands in the line before `/32 host LOCAL`, twice: as main and as local table.

@@ -9,7 +9,9 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
+from pyinfra_nspawn.facts.k3s import TRIES
 from pyinfra_nspawn.specs.inventory import guests_from
+from tests.unit.answers import part
 from tests.unit.fleet import ROOT, WEB, Outcome, asked, command, done, fresh, inventory, running, wanted
 from tests.unit.test_fake_fleet import (
     ALL_TROUBLED,
@@ -40,7 +42,7 @@ def test_the_pictures_of_status_are_those_that_are_generated(width, monkeypatch)
     assert (ROOT / f"docs/pictures/status-{width}.svg").read_text() == generate.screenshot(width)
 
 
-@pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "history", "status"])
+@pytest.mark.parametrize("name", ["guest", "nspawn_host", "drift", "history", "k3s", "status"])
 def test_the_schemas_in_the_repository_are_those_that_are_printed(name):
     assert (ROOT / f"docs/schema/{name}.json").read_text() == script("schema", name).stdout
 
@@ -155,6 +157,53 @@ def test_status_of_a_guest(tmp_path):
     }
     assert {key: found[key] for key in expected} == expected
     assert "failed: nginx.service; 300 MiB" in script("status", path).stdout
+
+
+NODE = {"name": "node", "k3s": True}
+
+
+def probed(*lines: str) -> dict:
+    """Return a host that answers this to what k3s needs in its guest, and knows no module."""
+    (guest,) = guests_from({"guests": [NODE]}, "test")
+    tried = "".join(f"{line}\n" for line in (*lines, "space 9000000 8000000", "done"))
+    seen = running(guest).with_parts(part("k3s node", tried))
+    return looked_at(done(NODE, seen={"node": seen}))
+
+
+def test_k3s_shows_what_is_unmet(tmp_path):
+    lines = [f"met {name}" for name in TRIES if name != "bpf"]
+    fleet = {
+        "one": probed(*lines, "unmet bpf a filter of devices has no effect"),
+        "hostile": probed("\x1b[31m"),
+        "stopped": looked_at(done(NODE)),
+        "plain": looked_at(done(WEB)),
+    }
+    path = inventory(tmp_path, fleet, UNREACHABLE)
+    outcome = script("k3s", path, "--json")
+    Draft202012Validator(schema("k3s")).validate(outcome.json)
+    assert outcome.code == 1
+    found = {item["host"]: item for item in outcome.json["guests"]}
+    assert {name: item["ready"] for name, item in found.items()} == {
+        "one": False,
+        "hostile": None,
+        "stopped": None,
+    }
+    unmet = {item["name"]: item for item in found["one"]["preconditions"] if item["state"] == "unmet"}
+    assert set(unmet) == {"modules", "sysctls", "bpf"}
+    assert unmet["bpf"]["found"] == "a filter of devices has no effect"
+    assert unmet["bpf"]["hint"]
+    table = script("k3s", path)
+    assert re.search(
+        r"^@fake/one +node +bpf +unmet +a filter of devices has no effect; runc ", table.stdout, re.M
+    )
+    assert "\x1b" not in table.stdout
+    assert script("k3s", path, "--limit", "@fake/one").code == 2
+    assert script("k3s", path, "--limit", "@fake/plain").code == 0
+    assert "not ready for k3s: modules, sysctls, bpf" in script("status", path, "--limit", "@fake/one").stdout
+    kinds = {
+        item["field"] for item in script("drift", path, "--limit", "@fake/one", "--json").json["findings"]
+    }
+    assert {"k3s.modules", "k3s.sysctls", "k3s.bpf"} <= kinds
 
 
 INVENTORY = """

@@ -1,0 +1,146 @@
+"""What k3s needs, as it was tried in the guests that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.facts.base import GarbledError, Record, Unreadable, not_understood, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pyinfra_nspawn.facts.base import Part
+
+TRIES = (
+    *("real-root", "kernel-log", "keyring", "bpf", "controllers", "overlay", "propagation"),
+    *("conntrack-table", "conntrack", "forwarding", "bridge-filter", "bridge", "vxlan", "filter"),
+)
+"""What is tried in a guest, by its name in the answer."""
+
+
+@dataclass(frozen=True)
+class Try(Record):
+    """One thing that was tried.
+
+    + met: whether it succeeded; None where it could not be tried
+    + said: what was said where it did not
+    """
+
+    met: bool | None
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Route(Record):
+    """A route of a guest.
+
+    + link: the name of its link
+    + network: its destination, as `192.0.2.0/24`
+    """
+
+    link: str
+    network: str
+
+
+@dataclass(frozen=True)
+class K3sProbe(Record):
+    """What was tried in one guest.
+
+    + tries: by name, see `TRIES`
+    + free_bytes, size_bytes: of the file system of its /var
+    + swaps: the kernel's swap devices
+    + routes: of its network namespace, but for default routes
+    """
+
+    tries: dict[str, Try]
+    free_bytes: int
+    size_bytes: int
+    swaps: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True)
+class K3sProbes(Record):
+    """What was tried in the guests of a host.
+
+    + guests: by name; a guest that did not run is not among them
+    + clock_synchronized: whether the host's clock is; None where that is not known
+    """
+
+    guests: dict[str, K3sProbe | Unreadable] = field(default_factory=dict)
+    clock_synchronized: bool | None = None
+
+
+def parse_k3s(parts: Iterable[Part]) -> K3sProbes:
+    """Return what the parts of an answer say of guests; what is said of one is read by itself."""
+    guests: dict[str, K3sProbe | Unreadable] = {}
+    clock = None
+    for part in parts:
+        if part.words[0] == "k3s":
+            guests[part.words[1]] = _readable(part)
+        elif part.words == ("clock",) and part.code == 0 and part.text in _YES_NO:
+            clock = _YES_NO[part.text]
+    return K3sProbes(guests, clock)
+
+
+_YES_NO = {"yes": True, "no": False}
+
+
+def _readable(part: Part) -> K3sProbe | Unreadable:
+    try:
+        if part.code != 0:
+            return Unreadable(part.complaint)
+        return _probe(part.lines)
+    except (ValueError, IndexError) as error:
+        return not_understood(error)
+
+
+def _probe(lines: Iterable[str]) -> K3sProbe:
+    """Read the lines that a guest printed. Whoever is root there may have it print anything."""
+    tries: dict[str, Try] = {}
+    found: dict[str, list[str]] = {word: [] for word in ("space", "swap", "route", "route6", "done")}
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word in _MET:
+            name, _, said = rest.partition(" ")
+            tries[name] = Try(_MET[word], one_line(said, 120))
+        elif word in found:
+            found[word].append(rest)
+        else:
+            raise GarbledError(f"unexpected line: {line[:120]!r}")
+    if set(tries) != set(TRIES) or not found["done"]:
+        raise GarbledError("not everything was tried")
+    size, free = (int(word) * 1024 for word in found["space"][0].split(" "))
+    return K3sProbe(
+        tries={name: tries[name] for name in TRIES},
+        free_bytes=free,
+        size_bytes=size,
+        swaps=tuple(one_line(name, 120) for name in found["swap"]),
+        routes=(*_routes(found["route"], _ipv4), *_routes(found["route6"], _ipv6)),
+    )
+
+
+_MET = {"met": True, "unmet": False, "untried": None}
+
+
+def _routes(lines: Iterable[str], read: Callable[[str, str], IPv4Network | IPv6Network]) -> Iterable[Route]:
+    for line in lines:
+        link, destination, mask = line.split(" ")
+        network = read(destination, mask)
+        if network.prefixlen:
+            yield Route(one_line(link, 40), str(network))
+
+
+def _ipv4(destination: str, mask: str) -> IPv4Network:
+    """Read addresses of /proc/net/route: hexadecimal, in the byte order of the machine (proc(5)).
+
+    All architectures that k3s runs on are little-endian.
+    """
+    address, netmask = (IPv4Address(bytes.fromhex(word)[::-1]) for word in (destination, mask))
+    return IPv4Network(f"{address}/{netmask}", strict=False)
+
+
+def _ipv6(destination: str, length: str) -> IPv6Network:
+    return IPv6Network(f"{IPv6Address(bytes.fromhex(destination))}/{int(length, 16)}", strict=False)
