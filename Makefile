@@ -10,7 +10,7 @@ SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # What a mode of the program does not use is neither unreachable (2317) nor unused (2034).
 SHELLCHECK := shellcheck --shell=sh --exclude=SC2034,SC2317 -
 
-.PHONY: demo docs test test-fast test-vm test-vm-full shells check lab lab-vm lab-down bench bench-fleet dist clean
+.PHONY: demo docs test test-fast test-vm test-vm-full test-kubelet test-cluster shells check lab lab-vm lab-down bench bench-fleet dist clean
 
 demo: $(VENV)/ready lab
 	@$(PYTHON) -m tests.demo
@@ -24,10 +24,18 @@ test-fast: $(VENV)/ready shells
 
 # What takes a real boot, control groups or modules. The machines are booted once, and each test begins from a snapshot.
 test-vm: $(VENV)/ready
-	$(PYTHON) -m pytest -m 'not full' --durations=10 tests/vm
+	$(PYTHON) -m pytest -m 'not full and not kubelet and not cluster' --durations=10 tests/vm
 
 test-vm-full: $(VENV)/ready
-	$(PYTHON) -m pytest --durations=10 tests/vm
+	$(PYTHON) -m pytest -m 'not kubelet and not cluster' --durations=10 tests/vm
+
+# A real kubelet in a guest. It is built from Debian's source package, once.
+test-kubelet: $(VENV)/ready
+	$(PYTHON) -m pytest -m kubelet --durations=10 tests/vm
+
+# A control plane, and two guests that are its nodes.
+test-cluster: $(VENV)/ready
+	$(PYTHON) -m pytest -s -m cluster --durations=10 tests/vm
 
 # Login shells that somebody may have on a host.
 shells:

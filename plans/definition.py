@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.finding import Kind
     from pyinfra_nspawn.plans.step import FileDiff
+    from pyinfra_nspawn.specs import Guest
 
 _OWNER = "0:0"
 _DIRECTORY = "700 0:0"
@@ -182,7 +183,7 @@ def _refused(comparison: Comparison) -> Finding | None:
 def _write(comparison: Comparison, changes: list[_Change], *, reload: bool) -> Step:
     texts = [change.text for change in changes] + (["daemon-reload"] if reload else [])
     return Step(
-        f"guest {comparison.guest.name}: {', '.join(texts)}",
+        f"guest {comparison.guest.name}: {', '.join(texts)}{_root(comparison.guest)}",
         "definition",
         comparison.guest.name,
         ("reload" if reload else "",),
@@ -203,7 +204,7 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
     texts = "".join(f"; then {change.text}" for change in changes)
     return Step(
         f"try the changed definition of guest {guest.name}: "
-        f"restart it, go back if it does not come up{texts}",
+        f"restart it, go back if it does not come up{texts}{_root(guest)}",
         "try",
         guest.name,
         (
@@ -216,6 +217,11 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
         diffs=_diffs(changes),
         program=True,
     )
+
+
+def _root(guest: Guest) -> str:
+    """Return what an administrator should know who allows it: see docs/concepts/isolation.md."""
+    return "; its root is root on the host" if guest.is_host_root else ""
 
 
 def _diffs(changes: list[_Change]) -> tuple[FileDiff, ...]:

@@ -8,7 +8,7 @@ from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import is_managed
 from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.plans.step import Step, file_diffs, file_line
-from pyinfra_nspawn.specs.k3s import MODULES, MODULES_FILE, SYSCTLS, SYSCTLS_FILE
+from pyinfra_nspawn.specs.k3s import AT_LEAST, MODULES, MODULES_FILE, SYSCTLS, SYSCTLS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,12 @@ def k3s_host(comparison: HostComparison) -> Iterator[Step | Finding]:
     host = comparison.host
     if not any(guest.k3s and guest.state != "absent" for guest in comparison.guests):
         return
+    present = _present(host)
+    values = {**SYSCTLS, **_raised(host, present.get(SYSCTLS_FILE, ""))}
     files = {
         MODULES_FILE: render("lines.conf.j2", lines=MODULES),
-        SYSCTLS_FILE: render("lines.conf.j2", lines=[f"{name} = {value}" for name, value in SYSCTLS.items()]),
+        SYSCTLS_FILE: render("lines.conf.j2", lines=[f"{name} = {value}" for name, value in values.items()]),
     }
-    present = _present(host)
     findings = [*_not_ours(present), *_unmet(host), *_files_differ(present, files)]
     yield from findings
     if not findings or any(finding.severity == "error" for finding in findings):
@@ -40,6 +41,18 @@ def k3s_host(comparison: HostComparison) -> Iterator[Step | Finding]:
         payload="\n".join(file_line("644", path, content) for path, content in files.items()),
         diffs=file_diffs(present, files),
     )
+
+
+def _raised(host: Host, before: str) -> dict[str, int]:
+    """Return what the host has less of than k3s needs, and what our file raises already.
+
+    Nothing of what the kernel does not have yet: it may come to have more by itself.
+    """
+    return {
+        name: least
+        for name, least in AT_LEAST.items()
+        if f"\n{name} = " in before or int(host.sysctls.get(name, least)) < least
+    }
 
 
 def k3s_files(host: Host) -> dict[str, str]:
@@ -68,6 +81,11 @@ def _unmet(host: Host) -> Iterator[Finding]:
         if seen != wanted:
             problem = f"sysctl {name} is {seen}" if seen else f"there is no sysctl {name} yet"
             yield Finding("differs", problem, field=f"sysctls.{name}", wanted=wanted, seen=seen)
+    for name, least in AT_LEAST.items():
+        seen = host.sysctls.get(name, str(least))
+        if int(seen) < least:
+            problem = f"sysctl {name} is {seen}, and {least} is the least"
+            yield Finding("differs", problem, field=f"sysctls.{name}", wanted=str(least), seen=seen)
 
 
 def _files_differ(present: dict[str, str], files: dict[str, str]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.readable import readable
-from pyinfra_nspawn.specs.k3s import MODULES, SYSCTLS, K3s
+from pyinfra_nspawn.specs.k3s import AT_LEAST, MODULES, SYSCTLS, K3s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +80,7 @@ PRECONDITIONS = (
     Precondition(
         "real-root",
         "the host's root, without a user namespace",
-        "kubelet in a user namespace is experimental",
+        "kubelet in a user namespace is experimental; it can set core_pattern: trust it as its host",
         "https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/",
         "Set `k3s` for the guest and run deploys/k3s.py: it needs isolation `overlay`.",
     ),
@@ -350,11 +350,17 @@ def _modules(seen: _Seen) -> str:
 def _sysctls(seen: _Seen) -> str:
     found = seen.host.sysctls
     own = {name: value for name, value in SYSCTLS.items() if not name.startswith("net.")}
-    return "; ".join(
+    differs = [
         f"{name} is {found.get(name, 'missing')}, not {value}"
         for name, value in own.items()
         if found.get(name) != value
-    )
+    ]
+    low = [
+        f"{name} is {found[name]}, below {least}"
+        for name, least in AT_LEAST.items()
+        if name in found and int(found[name]) < least
+    ]
+    return "; ".join([*differs, *low])
 
 
 def _space(seen: _Seen) -> str:

@@ -38,6 +38,9 @@ SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "0",
 }
 
+AT_LEAST = {"net.netfilter.nf_conntrack_max": 131072}
+"""What only the host can raise, and its guests share: kube-proxy's `conntrack-min`."""
+
 # kube-proxy would raise nf_conntrack_max, which only the host can: 0 leaves it as it is (cmd/kube-proxy).
 _OWN = {"kube-proxy-arg": ["conntrack-max-per-core=0"]}
 

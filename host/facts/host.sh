@@ -57,7 +57,7 @@ host_sysctls() {
     cd /proc/sys || return
     grep -s . vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
         kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/bridge/bridge-nf-call-arptables \
-        net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-iptables || :
+        net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-iptables net/netfilter/nf_conntrack_max || :
 }
 
 host_first_line() {

@@ -54,6 +54,14 @@ def test_a_new_guest():
     assert missing.wanted.endswith(" 644 0:0")
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"), [({}, False), ({"isolation": "overlay"}, True), ({"k3s": True}, True)]
+)
+def test_the_plan_says_of_a_guest_that_its_root_is_the_host_s(fields: dict[str, object], said: bool):
+    found = step(plan(guest(**fields), stages.definition), "definition")
+    assert ("its root is root on the host" in found.text) is said
+
+
 def test_nothing_to_do():
     assert converged(guest()) == Plan("web")
 

@@ -65,3 +65,26 @@ def test_a_foreign_file_is_refused():
 def test_others_need_nothing():
     assert planned(k3s=None) == Plan("")
     assert planned(state="absent") == Plan("")
+
+
+LEAST = "net.netfilter.nf_conntrack_max"
+
+
+def test_the_table_of_connections_is_enlarged_and_never_reduced():
+    small = replace(READY, sysctls={**SYSCTLS, LEAST: "65536"})
+    assert f"{LEAST} = 131072" in files(planned(small))[SYSCTLS_FILE].splitlines()
+    assert f"sysctls.{LEAST}" in {finding.field for finding in planned(small).findings}
+    large = replace(READY, sysctls={**SYSCTLS, LEAST: "262144"})
+    assert LEAST not in files(planned(large))[SYSCTLS_FILE]
+    assert LEAST not in files(planned())[SYSCTLS_FILE]
+
+
+def test_an_enlarged_table_stays_in_the_file():
+    written = files(planned(replace(READY, sysctls={**SYSCTLS, LEAST: "65536"})))
+    after = replace(
+        READY,
+        sysctls={**SYSCTLS, LEAST: "131072"},
+        k3s_modules_file=written[MODULES_FILE],
+        k3s_sysctls_file=written[SYSCTLS_FILE],
+    )
+    assert planned(after) == Plan("")

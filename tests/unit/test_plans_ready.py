@@ -90,6 +90,12 @@ def test_a_sysctl():
     assert unmet(planned(host=host)) == {"sysctls": "kernel.panic is 0, not 10"}
 
 
+@pytest.mark.parametrize(("most", "expected"), [("65536", {"sysctls"}), ("262144", set())])
+def test_the_table_of_connections(most: str, expected: set[str]):
+    host = replace(READY, sysctls={**SYSCTLS, "net.netfilter.nf_conntrack_max": most})
+    assert set(unmet(planned(host=host))) == expected
+
+
 def test_sysctls_of_the_host_s_own_network_are_not_the_guest_s():
     host = replace(READY, sysctls={**SYSCTLS, "net.bridge.bridge-nf-call-iptables": "1"})
     assert planned(host=host) == Plan("web")

@@ -123,9 +123,9 @@ class VirtualMachine(Machine):
             if not any(str(self.spec.port) in line.split() for line in ways):
                 self.forward(self.spec.port)
 
-    def forward(self, port: int, to: str = "") -> None:
-        """Lead a port of this machine to the sshd of the machine, or of another address on its network."""
-        self._monitor(f"hostfwd_add uplink tcp:{ADDRESS}:{port}-{to}:22")
+    def forward(self, port: int, to: str = "", to_port: int = 22) -> None:
+        """Lead a port of this machine to one (sshd's) of the machine, or of an address on its network."""
+        self._monitor(f"hostfwd_add uplink tcp:{ADDRESS}:{port}-{to}:{to_port}")
 
     def log(self) -> str:
         """Return what the machine wrote on its console since it was started."""
