@@ -28,7 +28,7 @@ def test_it_has_what_k3s_needs():
     found = wanted()
     assert found.isolation == "overlay"
     assert found.capabilities == ("all",)
-    assert set(found.system_calls) == {"@keyring", "bpf", "perf_event_open"}
+    assert set(found.system_calls) == {"@keyring", "bpf", "perf_event_open", "~open_by_handle_at"}
     assert found.devices == ("/dev/kmsg r",)
     assert {(bind.source, bind.read_only) for bind in found.binds} == {
         ("/sys/module", True),

@@ -43,11 +43,22 @@ ANYWAY = {
     "sysctls": "test $(cat /proc/sys/vm/overcommit_memory)$(cat /proc/sys/kernel/panic) = 110",
     "timeouts of conntrack": "echo 86400 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
 }
-#: What is closed: the host's disks.
+#: open_by_handle_at(2): of /etc on the file system that /var is on, the host's.
+HANDLE = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+handle, mount = ctypes.create_string_buffer(bytes((128, 0, 0, 0)), 136), ctypes.c_int()
+assert libc.syscall(303, -100, b'/var', handle, ctypes.byref(mount), 0) == 0, os.strerror(ctypes.get_errno())
+print('named')
+assert libc.syscall(304, os.open('/var', os.O_RDONLY), handle, 0) >= 0, os.strerror(ctypes.get_errno())
+"""
+#: What is closed: the host's disks, those of the device mapper too, and files by their handles.
 CLOSED = (
     "mknod /tmp/disk b $(cat /sys/class/block/vda/dev | tr : ' ')",
     "mknod /tmp/loop b 7 0",
+    "mknod /tmp/mapped b 253 0",
     "echo x >/usr/lib/modules/x",
+    f'python3 -c "{HANDLE}"',
 )
 
 pytestmark = pytest.mark.full
@@ -71,6 +82,7 @@ def test_all_that_k3s_needs_is_there_and_after_a_reboot_too(booted: Machines):
     everything = {**NEEDED, **ANYWAY}
     assert [what for what, script in everything.items() if not works(machine, script)] == []
     assert [script for script in CLOSED if works(machine, script)] == []
+    assert inside(machine, "web", f'python3 -c "{HANDLE}" 2>/dev/null; true') == "named\n"
     config = inside(machine, "web", "cd /etc/rancher/k3s && stat -c %a config.yaml && cat config.yaml")
     assert config == '600\nkube-proxy-arg: ["conntrack-max-per-core=0"]\nnode-label: ["zone=lab"]\n'
     assert machine.succeed("systemctl show -P TasksMax systemd-nspawn@web") == "infinity\n"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.lab import lock
 from tests.lab.lab import install_tools
-from tests.lab.paths import CACHE
+from tests.lab.paths import CACHE, FILES
 from tests.lab.progress import size, step
 from tests.lab.shell import run
 from tests.lab.tree import APT_OPTIONS, MIRROR
@@ -129,11 +129,19 @@ def _compile(bundle: Bundle, work: Path, into: Path) -> None:
         "CGO_ENABLED": "0",
         "GOFLAGS": "-trimpath",
     }
+    if "kube-apiserver" in bundle.commands:
+        _generate(source, environment)
     for command in bundle.commands:
         with step(f"{bundle.name}: compiling {command}") as done:
             words = ("go", "build", "-ldflags", "-s -w", "-o", into / command, f"./cmd/{command}")
             run("sh", "-ec", 'cd "$1" && shift && exec "$@"', "sh", source, *words, env=environment)
             done.result = f"{(into / command).stat().st_size // 1_000_000} MB"
+
+
+def _generate(source: Path, environment: dict[str, str]) -> None:
+    with step("cluster: generating the description of the API"):
+        script = (FILES / "kubelet/describe-api.sh").read_text()
+        run("sh", "-ec", f'cd "$1"\n{script}', "sh", source, env=environment)
 
 
 def _make_image(tree: Path) -> None:
