@@ -14,9 +14,12 @@ from tests.lab.kubelet.cluster import FIRST, NODES, SECOND
 from tests.lab.shell import retry
 from tests.lab.vm.access import SSH_CONFIG
 from tests.lab.vm.fleet import UPLINK
-from tests.vm.conftest import GUEST_SECONDS, INVENTORY, load
+from tests.lab.vm.machine import BOOTED
+from tests.vm.conftest import GUEST_SECONDS, INVENTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.lab.vm.machine import VirtualMachine
     from tests.vm.conftest import Machines
 
@@ -44,10 +47,9 @@ def wanted() -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def machine(virtual: Machines) -> VirtualMachine:
-    load(virtual, "booted")
-    virtual["vm2"].stop()  # it would take its share of the processors
-    found = virtual["vm1"]
+def machine(have_up: Callable[[list[str]], Machines]) -> VirtualMachine:
+    found = have_up(["vm1"])["vm1"]
+    found.load(BOOTED)
     node.install(found, SSH_CONFIG, CLUSTER)
     words = ("-y", "--json", "--limit", "vm1", "deploys/host.py", "deploys/network.py", "deploys/k3s.py")
     outcome = pyinfra(*words, inventory=INVENTORY, nspawn_host=SETTINGS, guests=wanted())

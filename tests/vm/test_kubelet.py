@@ -18,9 +18,12 @@ from tests.lab.script import script
 from tests.lab.shell import retry
 from tests.lab.vm.access import SSH_CONFIG
 from tests.lab.vm.fleet import ADDRESS, UPLINK
-from tests.vm.conftest import GUEST_SECONDS, INVENTORY, load
+from tests.lab.vm.machine import BOOTED
+from tests.vm.conftest import GUEST_SECONDS, INVENTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.lab.vm.machine import VirtualMachine
     from tests.vm.conftest import Machines
 
@@ -36,10 +39,10 @@ pytestmark = pytest.mark.kubelet
 
 
 @pytest.fixture(scope="module")
-def machine(virtual: Machines) -> VirtualMachine:
+def machine(have_up: Callable[[list[str]], Machines]) -> VirtualMachine:
     """A machine with a node, made from nothing by the deploys, and started."""
-    load(virtual, "booted")
-    found = virtual["vm1"]
+    found = have_up(["vm1"])["vm1"]
+    found.load(BOOTED)
     node.install(found, SSH_CONFIG)
     wanted = [node.guest(NAME)]
     words = ("-y", "--json", "--limit", "vm1", *DEPLOYS)

@@ -10,9 +10,11 @@ import pytest
 from tests.lab.conftest import pyinfra
 from tests.lab.guest import inside
 from tests.lab.script import script
-from tests.vm.conftest import GUEST_SECONDS, INVENTORY, load
+from tests.lab.vm.machine import BOOTED
+from tests.vm.conftest import GUEST_SECONDS, INVENTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.lab.conftest import Outcome
@@ -73,20 +75,20 @@ def unmet(guests: list[dict[str, object]], *options: str) -> dict[str, set[str]]
 
 
 @pytest.fixture(scope="session")
-def made(virtual: Machines) -> Outcome:
+def made(have_up: Callable[[list[str]], Machines]) -> VirtualMachine:
     """Have a guest that is ready, by the deploy for it; the state is saved for others to begin with."""
-    load(virtual, "booted")
+    found = have_up(["vm1"])["vm1"]
+    found.load(BOOTED)
     outcome = run(K3S)
     assert outcome.code == 0, outcome.stderr
-    virtual["vm1"].save(READY)
-    return outcome
+    found.save(READY)
+    return found
 
 
 @pytest.fixture
-def machine(made: Outcome, virtual: Machines) -> VirtualMachine:
-    assert made.code == 0
-    virtual["vm1"].load(READY)
-    return virtual["vm1"]
+def machine(made: VirtualMachine) -> VirtualMachine:
+    made.load(READY)
+    return made
 
 
 def wait(machine: VirtualMachine) -> None:
