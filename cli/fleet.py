@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Probe = Literal["k3s", "all"]
-"""In which guests to try what k3s needs."""
+"""In which guests to test the preconditions of k3s."""
 
 
 def errors_of(hosts: Iterable[Host]) -> list[str]:
@@ -57,7 +57,7 @@ def visit_all(
 
     + timeout_seconds: how long a host may take to answer
     + usage: `addresses` to read those of guests too, `disk` to have the guests measure their files
-    + probe: in which guests to try what k3s needs: those with `k3s`, or all
+    + probe: in which guests to test the preconditions of k3s: those with `k3s`, or all
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
@@ -65,7 +65,8 @@ def visit_all(
 
     def visit(host: Host) -> Visit:
         guests = planned[host.name].guests
-        probed = [guest.name for guest in guests] if probe == "all" else probed_for_k3s(guests)
+        running = [guest.name for guest in guests if guest.state == "running"]
+        probed = running if probe == "all" else probed_for_k3s(guests)
         return replace(planned[host.name], snapshot=look(guests, usage=usage, probed=probed))
 
     found = _on_each(loaded, visit, timeout_seconds)

@@ -141,11 +141,11 @@ def drift(
 @cli.command()
 @click.argument("inventory")
 @_JSON
-@click.option("--all", "every", is_flag=True, help="Try it in guests without `k3s` too.")
+@click.option("--all", "every", is_flag=True, help="Also test guests without `k3s`.")
 @_TIMEOUT
 @reaches_hosts
 def k3s(inventory: str, as_json: bool, every: bool, timeout_seconds: int, **options: Any) -> None:  # noqa: ANN401
-    """Try in guests what k3s needs, and show what is unmet; change nothing.
+    """Test the preconditions of k3s in guests, and show what is unmet.
 
     Exits 0 when all are ready, 2 when one is not, and 1 when something could not be determined.
     """

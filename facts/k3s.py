@@ -1,4 +1,4 @@
-"""What k3s needs, as it was tried in the guests that run."""
+"""The preconditions of k3s, as they were tested in the guests that run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ TRIES = (
     *("real-root", "kernel-log", "keyring", "bpf", "controllers", "overlay", "propagation"),
     *("conntrack-table", "conntrack", "forwarding", "bridge-filter", "bridge", "vxlan", "filter"),
 )
-"""What is tried in a guest, by its name in the answer."""
+"""What is tested in a guest, by its name in the answer."""
+_MOST_ROUTES, _MOST_SWAPS = 512, 64
 
 
 @dataclass(frozen=True)
 class Try(Record):
-    """One thing that was tried.
+    """One thing that was tested.
 
-    + met: whether it succeeded; None where it could not be tried
+    + met: whether it succeeded; None where it could not be tested
     + said: what was said where it did not
     """
 
@@ -34,10 +35,10 @@ class Try(Record):
 
 @dataclass(frozen=True)
 class Route(Record):
-    """A route of a guest.
+    """A network that a guest is connected to, without a gateway.
 
     + link: the name of its link
-    + network: its destination, as `192.0.2.0/24`
+    + network: as `192.0.2.0/24`
     """
 
     link: str
@@ -46,12 +47,12 @@ class Route(Record):
 
 @dataclass(frozen=True)
 class K3sProbe(Record):
-    """What was tried in one guest.
+    """What was tested in one guest.
 
     + tries: by name, see `TRIES`
     + free_bytes, size_bytes: of the file system of its /var
     + swaps: the kernel's swap devices
-    + routes: of its network namespace, but for default routes
+    + routes: the networks of its links
     """
 
     tries: dict[str, Try]
@@ -63,9 +64,9 @@ class K3sProbe(Record):
 
 @dataclass(frozen=True)
 class K3sProbes(Record):
-    """What was tried in the guests of a host.
+    """What was tested in the guests of a host.
 
-    + guests: by name; a guest that did not run is not among them
+    + guests: by name; a guest that did not run, or was not asked, is not among them
     + clock_synchronized: whether the host's clock is; None where that is not known
     """
 
@@ -111,7 +112,9 @@ def _probe(lines: Iterable[str]) -> K3sProbe:
         else:
             raise GarbledError(f"unexpected line: {line[:120]!r}")
     if set(tries) != set(TRIES) or not found["done"]:
-        raise GarbledError("not everything was tried")
+        raise GarbledError("not everything was tested")
+    if len(found["swap"]) > _MOST_SWAPS or len(found["route"]) + len(found["route6"]) > _MOST_ROUTES:
+        raise GarbledError("too many routes or swap devices")
     size, free = (int(word) * 1024 for word in found["space"][0].split(" "))
     return K3sProbe(
         tries={name: tries[name] for name in TRIES},
@@ -127,9 +130,9 @@ _MET = {"met": True, "unmet": False, "untried": None}
 
 def _routes(lines: Iterable[str], read: Callable[[str, str], IPv4Network | IPv6Network]) -> Iterable[Route]:
     for line in lines:
-        link, destination, mask = line.split(" ")
+        link, destination, mask, gateway = line.split(" ")
         network = read(destination, mask)
-        if network.prefixlen:
+        if network.prefixlen and not gateway.strip("0"):
             yield Route(one_line(link, 40), str(network))
 
 

@@ -32,7 +32,7 @@ _NOT_READ = Unreadable("the host was not asked for its network")
 class Snapshot(Record):
     """A host, its OSTree sysroots, its guests and its network at one time.
 
-    + k3s: what k3s needs, as it was tried in guests; empty where that was not asked for
+    + k3s: the preconditions of k3s, as they were tested in guests; empty where that was not asked for
     """
 
     host: Host | Unreadable
@@ -111,7 +111,7 @@ class SnapshotFacts(FactBase[Snapshot]):
     + commits: checksums to look for in the host's repository
     + paths: paths of the host to look for
     + usage: `addresses` to read those of the guests that run; `disk` to have them measure their files too
-    + k3s: guests in which to try what k3s needs, where they run
+    + k3s: guests in which to test the preconditions of k3s, where they run
 
     Returns `Snapshot`, whose parts are `Unreadable` where they could not be determined.
     """
@@ -130,7 +130,7 @@ class SnapshotFacts(FactBase[Snapshot]):
         if not whole:
             return command_line("facts", "host", "--", "network", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
-        more = (*(("--", "usage", usage) if usage else ()), *(("--", "k3s", *k3s) if k3s else ()))
+        more = ("--", "usage", usage or "none", *k3s) if usage or k3s else ()
         whole_host = ("host", "--", "network", "--", "sysroots")
         return command_line("facts", *whole_host, *asked, "--", "guests", *names, *more)
 

@@ -87,7 +87,6 @@ fact() { # PART [ARGUMENT...]
     guest) guests_of "$@" ;;
     usage) facts_usage "$@" ;;
     history) facts_history "$@" ;;
-    k3s) facts_k3s "$@" ;;
     *) part "$_part" unknown_part ;;
     esac
 }

@@ -68,7 +68,7 @@ def look(guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[str] = 
     + guests: those that are read whether the host knows of them or not; their commits, the sources of their
       binds and their devices are looked for
     + usage: `addresses` to read those of the guests too, `disk` to have the guests measure their files
-    + probed: names of guests in which to try what k3s needs
+    + probed: names of guests in which to test the preconditions of k3s
     """
     guests = tuple(guests)
     return _snapshot(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.operations._converge import converge_guests
+from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans import guest as plans
+from pyinfra_nspawn.plans import ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,8 +124,8 @@ def k3s_ready(guests: Sequence[Guest]) -> Commands:
 
     + guests: the guests
 
-    Changes nothing. Each thing that k3s needs is tried in the guest, or looked for on its host; the host
-    fails where one is unmet, with a hint. A guest that does not run is not looked at.
+    Changes nothing. Each precondition is tested in the guest, or looked for on its host; the host fails where
+    one is unmet or not known, with a hint. A dry run passes over guests that have other steps to come.
 
     **Example:**
 
@@ -132,4 +134,7 @@ def k3s_ready(guests: Sequence[Guest]) -> Commands:
         nspawn.k3s_ready(name="Ready for k3s", guests=(Guest(name="node", k3s=True),))
     """
     wanted = [guest for guest in guests if guest.k3s]
-    yield from converge_guests(wanted, (plans.k3s_ready,), "every precondition of k3s is met")
+    if current_state().is_executing:
+        yield from converge_guests(wanted, (ready.k3s_ready,), "every precondition of k3s is met")
+    else:
+        yield from converge_guests(wanted, (ready.k3s_planned,), "tested once the guests are as desired")

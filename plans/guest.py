@@ -17,7 +17,6 @@ from pyinfra_nspawn.plans.foreign import foreign, foreign_diffs
 from pyinfra_nspawn.plans.place import stateroot
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import newer_state
-from pyinfra_nspawn.plans.ready import k3s_ready
 from pyinfra_nspawn.plans.recover import is_interrupted, recover
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.plans.unit import unit
@@ -40,7 +39,6 @@ STAGES: tuple[Stage, ...] = (
     current,
     definition,
     unit,
-    k3s_ready,
 )
 """All stages, in order; each plans as if the steps of those before it were done."""
 _OF_ABSENT = (adopt, absent)
@@ -54,7 +52,6 @@ __all__ = [
     "current",
     "definition",
     "deployment",
-    "k3s_ready",
     "plan_guest",
     "recover",
     "stateroot",

@@ -44,15 +44,22 @@ def k3s_host(comparison: HostComparison) -> Iterator[Step | Finding]:
 
 
 def _raised(host: Host, before: str) -> dict[str, int]:
-    """Return what the host has less of than k3s needs, and what our file raises already.
+    """Return the minimums that the host is below, or that our file has raised it to.
 
-    Nothing of what the kernel does not have yet: it may come to have more by itself.
+    A larger value is somebody's choice. Skip sysctls that do not exist yet; the kernel's default may be high
+    enough.
     """
-    return {
-        name: least
-        for name, least in AT_LEAST.items()
-        if f"\n{name} = " in before or int(host.sysctls.get(name, least)) < least
-    }
+    found = {}
+    for name, least in AT_LEAST.items():
+        value = _number(host.sysctls.get(name, ""))
+        raised = f"\n{name} = " in before
+        if raised if value is None else value < least or (raised and value == least):
+            found[name] = least
+    return found
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def k3s_files(host: Host) -> dict[str, str]:
@@ -82,10 +89,10 @@ def _unmet(host: Host) -> Iterator[Finding]:
             problem = f"sysctl {name} is {seen}" if seen else f"there is no sysctl {name} yet"
             yield Finding("differs", problem, field=f"sysctls.{name}", wanted=wanted, seen=seen)
     for name, least in AT_LEAST.items():
-        seen = host.sysctls.get(name, str(least))
-        if int(seen) < least:
-            problem = f"sysctl {name} is {seen}, and {least} is the least"
-            yield Finding("differs", problem, field=f"sysctls.{name}", wanted=str(least), seen=seen)
+        value = _number(host.sysctls.get(name, ""))
+        if value is not None and value < least:
+            problem = f"sysctl {name} is {value}, below the minimum {least}"
+            yield Finding("differs", problem, field=f"sysctls.{name}", wanted=str(least), seen=str(value))
 
 
 def _files_differ(present: dict[str, str], files: dict[str, str]) -> Iterator[Finding]:

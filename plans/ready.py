@@ -1,4 +1,4 @@
-"""Whether k3s can run in a guest: every precondition, as it was tried, with its source and its remedy."""
+"""Whether k3s can run in a guest: every precondition as it was tested, with its source and its remedy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Literal
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.k3s import Try
 from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.specs.k3s import AT_LEAST, MODULES, SYSCTLS, K3s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyinfra_nspawn.facts.host import Host
     from pyinfra_nspawn.facts.k3s import K3sProbe
@@ -53,7 +55,7 @@ class Precondition:
 class Row:
     """A precondition, and what was found of it in one guest.
 
-    + state: `untried` where it could not be tried, or where another one explains it
+    + state: `untried` where it could not be tested, or depends on an unmet one
     + found: what was found; empty where it is met
     """
 
@@ -67,11 +69,11 @@ class Row:
         return self.state == "unmet" and self.precondition.severity == "error"
 
 
-_DEFINED = "Set `k3s` for the guest and run deploys/k3s.py; else restart the guest."
+_CONNECTIONS = AT_LEAST["net.netfilter.nf_conntrack_max"]
+_DEFINED = "Set `k3s` and run deploys/k3s.py. If it is set, restart the guest."
 _OWN_NETWORK = "Give the guest a network of its own: `bridge`, `veth` or `zone:NAME`."
-_RUNC = "https://github.com/opencontainers/runc"
-_KUBELET = "https://github.com/kubernetes/kubernetes/tree/master/pkg/kubelet"
-_KUBE_PROXY = "https://github.com/kubernetes/kubernetes/tree/master/cmd/kube-proxy/app"
+_KUBERNETES = "https://github.com/kubernetes/kubernetes/tree/master"
+_KUBE_PROXY = f"{_KUBERNETES}/pkg/proxy/conntrack"
 _K3S_AGENT = "https://github.com/k3s-io/k3s/tree/main/pkg/agent/syssetup"
 _K3S_NETWORK = "https://docs.k3s.io/networking/basic-network-options"
 _GUEST = ("real-root",)
@@ -79,30 +81,30 @@ _GUEST = ("real-root",)
 PRECONDITIONS = (
     Precondition(
         "real-root",
-        "the host's root, without a user namespace",
-        "kubelet in a user namespace is experimental; it can set core_pattern: trust it as its host",
+        "no user namespace: its root is root on the host",
+        "kubelet in a user namespace is experimental",
         "https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/",
         "Set `k3s` for the guest and run deploys/k3s.py: it needs isolation `overlay`.",
     ),
     Precondition(
         "modules",
         ", ".join(MODULES),
-        "a guest cannot load modules",
+        "modprobe fails in a guest",
         "https://docs.k3s.io/installation/requirements",
         'Run deploys/k3s.py. Where "modprobe NAME" fails on the host, boot a kernel that has it.',
     ),
     Precondition(
         "sysctls",
         "the values that kubelet would write",
-        "kubelet writes what differs, and fails: a guest's /proc/sys is read-only",
-        f"{_KUBELET}/cm (setupKernelTunables)",
+        "kubelet writes those that differ, and a guest's /proc/sys is read-only",
+        f"{_KUBERNETES}/pkg/kubelet/cm (setupKernelTunables)",
         "Run deploys/k3s.py, and look in /etc/sysctl.d for another file that sets it.",
     ),
     Precondition(
         "kernel-log",
         "/dev/kmsg opens",
-        "kubelet reads it for processes that were killed for memory, and does not start without it",
-        f"{_KUBELET}/oom",
+        "kubelet reads it for OOM kills, and does not start without it",
+        f"{_KUBERNETES}/pkg/kubelet/oom",
         _DEFINED,
         after=_GUEST,
     ),
@@ -110,7 +112,7 @@ PRECONDITIONS = (
         "keyring",
         "keyctl is allowed",
         "runc joins a session keyring for each container",
-        f"{_RUNC} (libcontainer/setns_init_linux.go)",
+        "https://github.com/opencontainers/runc (libcontainer/standard_init_linux.go)",
         _DEFINED,
         after=_GUEST,
     ),
@@ -118,56 +120,66 @@ PRECONDITIONS = (
         "bpf",
         "bpf is allowed",
         "runc loads a filter of devices for each container",
-        f"{_RUNC} (libcontainer/cgroups/devices)",
+        "https://github.com/opencontainers/cgroups (devices)",
         _DEFINED,
         after=_GUEST,
     ),
     Precondition(
         "controllers",
         "cpu, cpuset, memory and pids, delegated",
-        "kubelet limits pods by them",
+        "kubelet limits pods with them",
         "https://kubernetes.io/docs/concepts/architecture/cgroups/",
         "Remove DisableControllers= of the slices above the guest, and cgroup_disable= of the host's kernel.",
         after=_GUEST,
     ),
     Precondition(
         "overlay",
-        "an overlay can be mounted on /var",
-        "containerd makes the file systems of containers so",
+        "an overlay mounts on /var",
+        "containerd mounts the root file systems of containers with it",
         "https://docs.k3s.io/cli/server (snapshotter)",
-        'Set `config: {"snapshotter": "native"}` for the guest.',
+        'Set `config: {"snapshotter": "native"}` in `k3s`.',
         after=_GUEST,
         modules=("overlay",),
     ),
     Precondition(
         "propagation",
         "/ is a shared mount",
-        "volumes with mount propagation reach containers so",
+        "volumes with mount propagation need it",
         "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation",
         'Run "mount --make-rshared /" in the guest.',
         after=_GUEST,
     ),
     Precondition(
         "conntrack-table",
-        "/sys/module/nf_conntrack can be read",
-        "kube-proxy reads the size of the table there",
-        f"{_KUBE_PROXY}/conntrack.go",
+        "/sys/module/nf_conntrack is readable",
+        "kube-proxy reads the size of the table there, unless told not to tune it",
+        _KUBE_PROXY,
         _DEFINED,
         after=_GUEST,
         modules=("nf_conntrack",),
+        severity="note",
     ),
     Precondition(
         "conntrack",
-        "timeouts of conntrack can be written",
-        "kube-proxy sets them",
-        f"{_KUBE_PROXY}/conntrack.go",
+        "timeouts of conntrack are writable",
+        "k3s sets them, and logs an error where it cannot",
+        _K3S_AGENT,
         _OWN_NETWORK,
         after=_GUEST,
         modules=("nf_conntrack",),
+        severity="note",
+    ),
+    Precondition(
+        "connections",
+        f"nf_conntrack_max of {_CONNECTIONS} or more",
+        "kube-proxy would raise it, which no guest can",
+        _KUBE_PROXY,
+        "Run deploys/k3s.py, and look in /etc/sysctl.d for another file that sets it.",
+        severity="note",
     ),
     Precondition(
         "forwarding",
-        "net.ipv4.ip_forward can be written",
+        "net.ipv4.ip_forward is writable",
         "k3s turns it on for pods",
         _K3S_AGENT,
         _OWN_NETWORK,
@@ -175,7 +187,7 @@ PRECONDITIONS = (
     ),
     Precondition(
         "bridge-filter",
-        "net.bridge.bridge-nf-call-iptables can be written",
+        "net.bridge.bridge-nf-call-iptables is writable",
         "k3s turns it on for services",
         _K3S_AGENT,
         _OWN_NETWORK,
@@ -185,7 +197,7 @@ PRECONDITIONS = (
     Precondition(
         "bridge",
         "a bridge can be made",
-        "flannel's CNI plugin connects pods by one",
+        "flannel connects the pods of a node by one",
         _K3S_NETWORK,
         _OWN_NETWORK,
         after=_GUEST,
@@ -201,40 +213,40 @@ PRECONDITIONS = (
     ),
     Precondition(
         "filter",
-        "nat rules can be made",
-        "kube-proxy makes services of them",
+        "nat chains can be made",
+        "kube-proxy implements services with them",
         "https://kubernetes.io/docs/reference/networking/virtual-ips/",
-        'Try "nft add table ip probe" in the guest: it says what the kernel lacks.',
+        'Run "nft list ruleset" in the guest, and look for what its kernel lacks.',
         after=_GUEST,
         modules=("nf_tables", "nft_chain_nat"),
     ),
     Precondition(
         "space",
-        "1 GiB and 6 % of /var",
-        "kubelet evicts pods below 5 %, and images take room",
-        "https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/",
+        "1 GiB and 6 % of /var are free",
+        "kubelet as k3s sets it up evicts pods below 5 %, and images take room",
+        "https://docs.k3s.io/installation/requirements",
         "Free some of the file system of the guest's /var.",
     ),
     Precondition(
         "ranges",
         "no network overlaps with those of pods and services",
-        "packets to either would go astray",
+        "packets would be misrouted",
         "https://docs.k3s.io/cli/server (cluster-cidr, service-cidr)",
         "Set `cluster-cidr` and `service-cidr` in `config`, or give the guest another network.",
     ),
     Precondition(
         "swap",
         "no swap",
-        "memory limits count no swap; k3s starts all the same",
+        "limits of memory do not count it; k3s starts all the same",
         "https://kubernetes.io/docs/concepts/architecture/nodes/#swap-memory",
-        "Turn swap off on the host where pods' limits matter.",
+        "Turn swap off on the host where limits of pods matter.",
         severity="note",
     ),
     Precondition(
         "clock",
         "a synchronized clock",
-        "certificates and etcd compare times",
-        "https://etcd.io/docs/latest/op-guide/hardware/",
+        "certificates are valid from and until a time",
+        "https://docs.k3s.io/cli/certificate",
         "Enable a time service on the host, such as chronyd.",
         severity="note",
     ),
@@ -243,17 +255,19 @@ PRECONDITIONS = (
 
 _SPACE_BYTES = 2**30
 _SPACE_SHARE = 0.06
-_OF_K3S = ("cni", "flannel", "veth", "kube-", "lo")
-"""How links of a node are called that k3s makes."""
+_OF_K3S = ("cali", "cilium", "cni", "flannel", "kube-", "lxc", "tunl", "veth", "vxlan")
+"""How links of a node are called that k3s and its network plugins make."""
+_SHOWN = 3
+"""How many of several are named."""
 
 
 @dataclass(frozen=True)
 class _Seen:
     """What one guest is judged by.
 
-    + guest: the guest as it is wanted
-    + snapshot: its host, with what was tried in the guest
-    + probe: that
+    + guest: the guest as it is desired
+    + snapshot: its host, with what was tested in the guest
+    + probe: the latter
     """
 
     guest: Guest
@@ -278,14 +292,16 @@ def probed_for_k3s(guests: Iterable[Guest]) -> tuple[str, ...]:
     return tuple(guest.name for guest in guests if guest.k3s and guest.state == "running")
 
 
-def rows(guest: Guest, snapshot: Snapshot) -> tuple[Row, ...] | Unreadable | None:
+def rows(guest: Guest, snapshot: Snapshot) -> tuple[Row, ...] | Unreadable:
     """Return every precondition of k3s as it was found in a guest.
 
-    None where it was not probed: it did not run, or that was not asked for. `Unreadable` where it could not
-    be determined. Raises `Refused` where the host could not be read.
+    `Unreadable` where it could not be determined: also of a guest that does not run, or was not asked.
     """
-    probe = snapshot.k3s.guests.get(guest.name)
-    if probe is None or isinstance(probe, Unreadable):
+    for part in (snapshot.host, snapshot.guests):
+        if isinstance(part, Unreadable):
+            return part
+    probe = snapshot.k3s.guests.get(guest.name, Unreadable("the guest does not run"))
+    if isinstance(probe, Unreadable):
         return probe
     seen = _Seen(guest, snapshot, probe)
     found: dict[str, Row] = {}
@@ -295,18 +311,30 @@ def rows(guest: Guest, snapshot: Snapshot) -> tuple[Row, ...] | Unreadable | Non
 
 
 def k3s_ready(comparison: Comparison) -> Iterator[Step | Finding]:
-    """Yield every precondition of k3s that a guest with `k3s` was found to lack."""
+    """Yield every precondition of k3s that a guest with `k3s` was found to lack.
+
+    A guest that does not run is an error too: what is not known is not met.
+    """
     guest = comparison.guest
     if guest.k3s is None or guest.state != "running":
         return
     found = rows(guest, comparison.snapshot)
     if isinstance(found, Unreadable):
-        problem = f"what k3s needs could not be tried: {found.reason}"
-        hint = f'Run "machinectl shell {guest.name}" on the host, and look what it runs.'
+        problem = f"the preconditions of k3s could not be tested: {found.reason}"
+        hint = f'Run "systemctl -M {guest.name} list-jobs" on the host.'
         yield Finding("unreadable", problem, hint, guest=guest.name, field="k3s", severity="error")
-    for row in found if isinstance(found, tuple) else ():
+        return
+    for row in found:
         if row.state == "unmet":
             yield _finding(row, guest.name)
+
+
+def k3s_planned(comparison: Comparison) -> Iterator[Step | Finding]:
+    """Yield what `k3s_ready` refuses of a guest as it is now, where no step is due that may change it."""
+    if not plan_guest(comparison.guest, comparison.snapshot).steps:
+        yield from (
+            item for item in k3s_ready(comparison) if isinstance(item, Finding) and item.severity == "error"
+        )
 
 
 def _finding(row: Row, guest: str) -> Finding:
@@ -324,30 +352,36 @@ def _finding(row: Row, guest: str) -> Finding:
 
 
 def _row(precondition: Precondition, seen: _Seen, before: dict[str, Row]) -> Row:
-    if lacking := [name for name in precondition.after if before[name].state != "met"]:
+    lacking = [name for name in precondition.after if before[name].state != "met"]
+    lacking += [name for name in precondition.modules if name in seen.missing_modules]
+    if lacking:
         return Row(precondition, "untried", f"needs {', '.join(lacking)}")
-    if lacking := [name for name in precondition.modules if name in seen.missing_modules]:
-        return Row(precondition, "untried", f"needs {', '.join(lacking)}")
-    if judge := _JUDGES.get(precondition.name):
-        found = judge(seen)
-        return Row(precondition, "unmet" if found else "met", found)
     if precondition.name == "overlay" and seen.k3s.snapshotter != "overlayfs":
-        return Row(precondition, "met")
-    if precondition.name == "clock":
-        synchronized = seen.snapshot.k3s.clock_synchronized
-        return Row(precondition, _STATES[synchronized], "" if synchronized else "not synchronized")
-    tried = seen.probe.tries[precondition.name]
+        return Row(precondition, "untried", f"the snapshotter is {seen.k3s.snapshotter}")
+    judge = _JUDGES.get(precondition.name)
+    tried = judge(seen) if judge else seen.probe.tries[precondition.name]
     return Row(precondition, _STATES[tried.met], "" if tried.met else tried.said or "it fails")
 
 
 _STATES: dict[bool | None, State] = {True: "met", False: "unmet", None: "untried"}
 
 
-def _modules(seen: _Seen) -> str:
-    return f"without {', '.join(seen.missing_modules)}" if seen.missing_modules else ""
+def _unless(problem: str) -> Try:
+    """Return what was tested: met without a problem."""
+    return Try(not problem, problem)
 
 
-def _sysctls(seen: _Seen) -> str:
+def _some(items: Sequence[str]) -> str:
+    """Return the first of these, and how many more there are: a guest may invent any number."""
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return "; ".join(items[:_SHOWN]) + more
+
+
+def _modules(seen: _Seen) -> Try:
+    return _unless(f"without {', '.join(seen.missing_modules)}" if seen.missing_modules else "")
+
+
+def _sysctls(seen: _Seen) -> Try:
     found = seen.host.sysctls
     own = {name: value for name, value in SYSCTLS.items() if not name.startswith("net.")}
     differs = [
@@ -355,33 +389,42 @@ def _sysctls(seen: _Seen) -> str:
         for name, value in own.items()
         if found.get(name) != value
     ]
-    low = [
-        f"{name} is {found[name]}, below {least}"
-        for name, least in AT_LEAST.items()
-        if name in found and int(found[name]) < least
-    ]
-    return "; ".join([*differs, *low])
+    return _unless("; ".join(differs))
 
 
-def _space(seen: _Seen) -> str:
+def _connections(seen: _Seen) -> Try:
+    found = seen.host.sysctls.get("net.netfilter.nf_conntrack_max", "")
+    if not (found.isascii() and found.isdigit()):
+        return Try(None, "not known")
+    return _unless("" if int(found) >= _CONNECTIONS else f"it is {found}")
+
+
+def _space(seen: _Seen) -> Try:
     free, size = seen.probe.free_bytes, seen.probe.size_bytes
     enough = free >= _SPACE_BYTES and free >= size * _SPACE_SHARE
-    return "" if enough else f"{free // 2**20} of {size // 2**20} MiB are free"
+    return _unless("" if enough else f"{free // 2**20} of {size // 2**20} MiB are free")
 
 
-def _swap(seen: _Seen) -> str:
-    return ", ".join(seen.probe.swaps)
+def _swap(seen: _Seen) -> Try:
+    return _unless(_some(seen.probe.swaps))
 
 
-def _ranges(seen: _Seen) -> str:
+def _clock(seen: _Seen) -> Try:
+    synchronized = seen.snapshot.k3s.clock_synchronized
+    return Try(synchronized, "not known" if synchronized is None else "not synchronized")
+
+
+def _ranges(seen: _Seen) -> Try:
     """Return the networks that overlap with those of pods and services; the links of k3s itself do."""
+    network = seen.snapshot.network
+    if isinstance(network, Unreadable):
+        return Try(None, network.reason)
     taken = {
         f"{route.network} ({route.link})": route.network
         for route in seen.probe.routes
-        if not route.link.startswith(_OF_K3S)
+        if route.link != "lo" and not route.link.startswith(_OF_K3S)
     }
-    network = seen.snapshot.network
-    for link in () if isinstance(network, Unreadable) else network.links.values():
+    for link in network.links.values():
         taken |= {
             f"{address} (the host's {link.name})": str(ip_interface(address).network)
             for address in link.addresses
@@ -390,10 +433,10 @@ def _ranges(seen: _Seen) -> str:
         f"{label} overlaps with {key} {cidr}"
         for key, cidrs in seen.k3s.ranges.items()
         for cidr in cidrs
-        for label, network in taken.items()
-        if _overlap(cidr, network)
+        for label, other in taken.items()
+        if _overlap(cidr, other)
     ]
-    return "; ".join(sorted(clashes))
+    return _unless(_some(sorted(clashes)))
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -401,11 +444,13 @@ def _overlap(one: str, other: str) -> bool:
     return first.version == second.version and first.overlaps(second)
 
 
-_JUDGES: dict[str, Callable[[_Seen], str]] = {
+_JUDGES: dict[str, Callable[[_Seen], Try]] = {
     "modules": _modules,
     "sysctls": _sysctls,
+    "connections": _connections,
     "space": _space,
-    "swap": _swap,
     "ranges": _ranges,
+    "swap": _swap,
+    "clock": _clock,
 }
-"""What says what is wrong with a precondition, and nothing where it is met."""
+"""What judges a precondition that is not tested in the guest."""

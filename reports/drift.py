@@ -9,6 +9,7 @@ from pyinfra_nspawn.plans.finding import Finding, Kind
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
+from pyinfra_nspawn.plans.ready import k3s_planned
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
 
@@ -94,7 +95,10 @@ def _findings(visit: Visit) -> Iterator[Finding]:
         yield Finding("unreadable", problem, field="guests", severity="error")
         return
     for guest in visit.guests:
-        yield from plan_guest(guest, seen).findings
+        plan = plan_guest(guest, seen)
+        yield from plan.findings
+        if guest.k3s and not plan.errors:
+            yield from plan_guest(guest, seen, (k3s_planned,)).findings
     if visit.settings.state == "present":  # else they are errors of the host
         yield from orphans(visit.guests, seen)
 

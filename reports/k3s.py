@@ -1,4 +1,4 @@
-"""What k3s needs, as it was tried in each guest."""
+"""The preconditions of k3s, as they were tested in each guest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Tried(Report):
     name: str
     """Its name."""
     state: Literal["met", "unmet", "untried"]
-    """`untried` where it could not be tried, or where another one explains it."""
+    """`untried` where it could not be tested, or depends on an unmet one."""
     required: bool
     """Whether k3s fails without it."""
     found: str
@@ -43,22 +43,22 @@ class Tried(Report):
 
 
 class GuestProbe(Report):
-    """What was tried in one guest."""
+    """What was tested in one guest."""
 
     host: str
     """The host's name in the inventory."""
     guest: str
     """The guest's name."""
     ready: bool | None
-    """Whether every required precondition is met or could not be tried; None where that is not known."""
+    """Whether no required precondition is unmet; None where that is not known."""
     preconditions: tuple[Tried, ...] = ()
     """All of them."""
     problem: str = ""
-    """Why nothing was tried; empty when it was."""
+    """Why nothing was tested; empty when it was."""
 
 
 class K3sReport(FleetReport):
-    """What k3s needs, in each guest."""
+    """The preconditions of k3s, in each guest."""
 
     guests: tuple[GuestProbe, ...]
     """The guests, by host and name."""
@@ -71,15 +71,19 @@ class K3sReport(FleetReport):
         return 0 if all(guest.ready for guest in self.guests) else 2
 
     def show(self, file: TextIO) -> None:
-        """Print a line for each precondition of each guest."""
+        """Print a line for each precondition of each guest, and below why the unmet ones are needed."""
         if self.guests:
             print_table(COLUMNS, (line for guest in self.guests for line in _lines(guest)), file)
+        unmet = {row.name: row for guest in self.guests for row in guest.preconditions if row.hint}
+        if unmet:
+            print(file=file)
+            print_table(("unmet", "hint"), (Line((row.name, _advice(row))) for row in unmet.values()), file)
 
 
 def k3s_of(visits: Iterable[Visit], *, every: bool = False) -> K3sReport:
-    """Return what was tried in the guests of these hosts.
+    """Return what was tested in the guests of these hosts.
 
-    + every: in guests without `k3s` too
+    + every: guests without `k3s` too
     """
     return K3sReport(
         guests=tuple(
@@ -98,8 +102,6 @@ def _probe(visit: Visit, guest: Guest) -> GuestProbe:
         found = rows(guest, visit.snapshot)
     except Refused as refused:
         return _unknown(visit, guest, refused.findings[0].problem)
-    if found is None:
-        return _unknown(visit, guest, "it does not run")
     if isinstance(found, Unreadable):
         return _unknown(visit, guest, found.reason)
     return GuestProbe(
@@ -132,6 +134,9 @@ def _lines(guest: GuestProbe) -> Iterator[Line]:
     if guest.ready is None:
         yield Line((guest.host, guest.guest, "-", "unknown", guest.problem), alarming=True)
     for row in guest.preconditions:
-        details = f"{row.found}; {row.why}. {row.hint}" if row.state == "unmet" else row.found or row.needed
         alarming = row.state == "unmet" and row.required
-        yield Line((guest.host, guest.guest, row.name, row.state, details), alarming=alarming)
+        yield Line((guest.host, guest.guest, row.name, row.state, row.found or row.needed), alarming=alarming)
+
+
+def _advice(row: Tried) -> str:
+    return f"{row.why[0].upper()}{row.why[1:]}. {row.hint}"

@@ -69,7 +69,7 @@ class GuestStatus(Report):
     disk_bytes: int | None = None
     """What its /etc and /var take, by its own word; None without `--disk`, and where that is not known."""
     k3s_unmet: tuple[str, ...] | None = None
-    """What k3s needs and was not found; None where that was not tried."""
+    """The preconditions of k3s that are unmet; None where they were not tested."""
     problem: str = ""
     """Why something could not be determined; empty when all was."""
 

@@ -318,7 +318,7 @@ asked_until() {
 }
 
 # in_guest NAME DESCRIPTION [OPTION...]: has the guest's sh run what is on stdin, since systemd-run expands `$` in words. The
-# guest is handed the ends of two pipes, which it may keep for ever: processes of ours with an end of their own serve the others.
+# guest is handed one end of each of two pipes, which it may keep for ever: our `cat` hold the others, and stop after a timeout.
 in_guest() {
     _name=$1 _description=$2
     shift 2
@@ -326,10 +326,10 @@ in_guest() {
         _code=$({
             timeout -k 1 "$tool_seconds" cat | {
                 timeout -k 1 "$tool_seconds" systemd-run --machine="$_name" --quiet --pipe --wait --collect \
-                    --description="$_description" "$@" sh 2>&1 5>&- 6>&-
+                    --description="$_description" --property=RuntimeMaxSec="$tool_seconds" "$@" sh 2>&1 5>&- 6>&-
                 echo "$?" >&5
-            } | timeout -k 1 "$((tool_seconds + 2))" head -c "$GUEST_CAP" >&6
-        } 5>&1)
+            } | timeout -k 1 "$((tool_seconds + 2))" cat | head -c "$GUEST_CAP" >&6
+        } 5>&1) || :
     } 6>&1
     return "${_code:-1}"
 }
@@ -342,11 +342,15 @@ guest_etc() { # MOUNTINFO
         -e ':root;h;$!d;p;d' -e ':etc;p;q' "$1"
 }
 
-# facts_usage addresses|disk: the addresses of each guest that runs, from the kernel: no guest is asked. With `disk` each measures
-# its own files, all side by side: what root of a guest moves about is no path for the host's root.
+# facts_usage none|addresses|disk [NAME...]: the addresses of each guest that runs, from the kernel: no guest is asked. With `disk`
+# each measures its own files: what root of a guest moves about is no path for the host's root. In the guests of these names the
+# preconditions of k3s are tested. All guests are asked side by side.
 facts_usage() {
     is_root || return 0
     _asked=$1
+    shift
+    tested=" $* "
+    [ $# = 0 ] || part clock timeout "$tool_seconds" timedatectl show --property=NTPSynchronized --value
     # shellcheck disable=SC2046 # names have no spaces
     set -- $(guest_names | sort -u)
     guest_machines "$@" >/dev/null
@@ -354,10 +358,18 @@ facts_usage() {
         shift
         looked_up "$_name" "$leaders"
         [ -n "$found" ] || continue
-        guest_part "addresses $_name" guest_addresses "/proc/$found/net"
-        set -- "$@" "$_name"
+        [ "$_asked" = none ] || guest_part "addresses $_name" guest_addresses "/proc/$found/net"
+        [ "$_asked" != disk ] || set -- "$@" "disk:$_name"
+        case $tested in *" $_name "*) set -- "$@" "k3s:$_name" ;; esac
     done
-    [ "$_asked" != disk ] || beside guest_disk "$@"
+    beside guest_answer "$@"
+}
+
+guest_answer() { # WHAT:NAME
+    case $1 in
+    disk:*) guest_disk "${1#*:}" ;;
+    k3s:*) guest_k3s "${1#*:}" ;;
+    esac
 }
 
 guest_disk() { # NAME

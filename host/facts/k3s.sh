@@ -1,36 +1,37 @@
 # shellcheck shell=sh
-# What k3s needs, tried in guests that run; see facts/k3s.py.
+# The preconditions of k3s, tested in guests that run; see facts/k3s.py.
 
-# facts_k3s NAME...: all of them at once; nothing of one that does not run.
-facts_k3s() {
-    is_root || return 0
-    guest_machines "$@" >/dev/null
-    part clock timeout "$tool_seconds" timedatectl show --property=NTPSynchronized --value
-    for _name; do
-        shift
-        looked_up "$_name" "$leaders"
-        [ -z "$found" ] || set -- "$@" "$_name"
-    done
-    beside guest_k3s "$@"
-}
-
-# The unit has a cgroup, a /var/tmp and mounts of its own, which end with it. Its device list allows /dev/kmsg and not
-# /dev/net/tun: only a filter in bpf keeps that closed.
-guest_k3s() { # NAME
-    printf '%s\n' "$TRY_K3S" | guest_part "k3s $1" in_guest "$1" "Try what k3s needs" --property=Delegate=yes \
-        --property=PrivateTmp=yes --property=DevicePolicy=closed --property="DeviceAllow=/dev/kmsg r"
+# guest_k3s NAME: the unit has a cgroup, a /var/tmp and mounts of its own, which end with it. Its device list lacks /dev/full:
+# only a filter in bpf keeps that closed. What takes a module that is not loaded is left out: the kernel would load it.
+guest_k3s() {
+    printf 'modules="%s"\n%s\n' "$(host_modules | tr '\n' ' ')" "$TEST_K3S" |
+        guest_part "k3s $1" in_guest "$1" "Test the preconditions of k3s" --property=Delegate=yes --property=PrivateTmp=yes \
+            --property=DevicePolicy=strict --property="DeviceAllow=/dev/null rw" --property="DeviceAllow=/dev/kmsg r"
 }
 
 # A line each: `met NAME`, `unmet NAME TEXT`, `untried NAME TEXT`, or what was measured.
 # shellcheck disable=SC2016 # for the guest's shell
-TRY_K3S='
+TEST_K3S='
+exec 2>/dev/null
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 try() { # NAME COMMAND...
     _name=$1
     shift
-    _said=$("$@" 2>&1) && echo "met $_name" || echo "unmet $_name $(printf "%s\n" "$_said" | tail -n 1)"
+    if _said=$("$@" 2>&1); then
+        echo "met $_name"
+    else
+        printf "unmet %s %s\n" "$_name" "$(printf "%s\n" "$_said" | head -n 1)"
+    fi
 }
-have() { command -v "$1" >/dev/null; }
+try_with() { # TOOLS MODULE NAME COMMAND...: untried without one of the tools, or without the module where that is not empty
+    _tools=$1 _module=$2
+    shift 2
+    case "${_module:+ $modules }" in "" | *" $_module "*) ;; *) echo "untried $1 needs $_module"; return ;; esac
+    for _tool in $_tools; do
+        command -v "$_tool" >/dev/null || { echo "untried $1 it has no $_tool"; return; }
+    done
+    try "$@"
+}
 real_root() {
     read -r _inside _outside _count </proc/self/uid_map
     [ "$_inside $_outside $_count" = "0 0 4294967295" ] || { echo "its root is user $_outside of the host"; return 1; }
@@ -39,7 +40,8 @@ kernel_log() {
     [ -c /dev/kmsg ] || { echo "it has no /dev/kmsg"; return 1; }
     true </dev/kmsg
 }
-rewrites() { _value=$(cat "$1") && echo "$_value" >"$1"; }
+# Opened, and not written: what is in there may change meanwhile.
+writable() { true >>"$1"; }
 # systemd gives each service a session keyring, with this key in it. Another user sees the key only by that keyring:
 # services of the host have such keys too. nspawn hides /proc/keys; a fresh procfs has it.
 keyring() {
@@ -47,9 +49,10 @@ keyring() {
     setpriv --reuid=65534 grep -q " user  *invocation_id" /tmp/proc/keys ||
         { echo "a service has no session keyring"; return 1; }
 }
-closed() {
-    ! true <"$1" || { echo "a filter of devices has no effect"; return 1; }
-} 2>/dev/null
+bpf() {
+    _opened=$(head -c 1 /dev/full 2>&1 >/dev/null) && { echo "a filter of devices has no effect"; return 1; }
+    case $_opened in *"not permitted"*) ;; *) printf "%s\n" "$_opened"; return 1 ;; esac
+}
 overlay() {
     cd /var/tmp && mkdir lower upper work merged || return
     mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged
@@ -67,36 +70,31 @@ controllers() {
     done 2>/dev/null
     [ -z "$_lacks" ] || { echo "without$_lacks"; return 1; }
 }
-# In a namespace of its own: nothing is left of what is made there.
+# In a network namespace of its own, which ends with the command.
 link() { unshare --net ip link add name probe type "$@"; }
 filter() {
-    if have nft; then
-        unshare --net nft "add table ip probe; add chain ip probe probe { type nat hook postrouting priority 100; }"
-    else
-        unshare --net iptables -t nat -A POSTROUTING -j MASQUERADE
-    fi
+    unshare --net nft "add table ip probe; add chain ip probe probe { type nat hook postrouting priority 100; }"
 }
 try real-root real_root
 try kernel-log kernel_log
-try keyring keyring
-if [ -e /dev/net/tun ]; then try bpf closed /dev/net/tun; else echo "untried bpf it has no /dev/net/tun"; fi
+try_with setpriv "" keyring keyring
+try bpf bpf
 try controllers controllers
-try overlay overlay
+try_with mount overlay overlay overlay
 try propagation propagates
-try conntrack-table cat /sys/module/nf_conntrack/parameters/hashsize
-try conntrack rewrites /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established
-try forwarding rewrites /proc/sys/net/ipv4/ip_forward
-try bridge-filter rewrites /proc/sys/net/bridge/bridge-nf-call-iptables
-if have ip; then
-    try bridge link bridge
-    try vxlan link vxlan id 1 dstport 4789
-else
-    echo "untried bridge it has no ip"
-    echo "untried vxlan it has no ip"
-fi
-if have nft || have iptables; then try filter filter; else echo "untried filter it has neither nft nor iptables"; fi
+try_with cat nf_conntrack conntrack-table cat /sys/module/nf_conntrack/parameters/hashsize
+try_with cat nf_conntrack conntrack writable /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established
+try forwarding writable /proc/sys/net/ipv4/ip_forward
+try_with cat br_netfilter bridge-filter writable /proc/sys/net/bridge/bridge-nf-call-iptables
+try_with "ip unshare" "" bridge link bridge
+try_with "ip unshare" vxlan vxlan link vxlan id 1 dstport 4789
+try_with "nft unshare" nft_chain_nat filter filter
 sed "1d; s/ .*//; s/^/swap /" /proc/swaps
 df -Pk /var | sed -n "2s/^[^ ]* *\([0-9]*\) *[0-9]* *\([0-9]*\) .*/space \1 \2/p"
-sed "1d" /proc/net/route | while read -r _link _network _ _ _ _ _ _mask _; do echo "route $_link $_network $_mask"; done
-while read -r _network _length _ _ _ _ _ _ _ _link; do echo "route6 $_link $_network $_length"; done </proc/net/ipv6_route
+sed "1d" /proc/net/route | while read -r _link _network _gateway _ _ _ _ _mask _; do
+    echo "route $_link $_network $_mask $_gateway"
+done
+while read -r _network _length _ _ _gateway _ _ _ _ _link; do
+    echo "route6 $_link $_network $_length $_gateway"
+done </proc/net/ipv6_route
 echo done'

@@ -1,4 +1,4 @@
-"""Parsing of what was tried in guests."""
+"""Parsing of what was tested in guests."""
 
 import pytest
 
@@ -8,11 +8,12 @@ from tests.unit.answers import answer, part, value
 
 REST = """swap /dev/zram0
 space 4000000 3000000
-route eth0 00000000 00000000
-route eth0 00D0A8C0 00FFFFFF
-route6 lo 00000000000000000000000000000001 80
-route6 eth0 20010db8000000000000000000000000 40
-route6 eth0 00000000000000000000000000000000 00
+route eth0 00000000 00000000 0101A8C0
+route eth0 00D0A8C0 00FFFFFF 00000000
+route eth0 00012A0A 00FFFFFF 0200A8C0
+route6 lo 00000000000000000000000000000001 80 00000000000000000000000000000000
+route6 eth0 20010db8000000000000000000000000 40 00000000000000000000000000000000
+route6 eth0 00000000000000000000000000000000 00 fe800000000000000000000000000001
 done
 """
 
@@ -55,6 +56,8 @@ def test_what_was_tried_and_measured():
         tried() + REST.replace("4000000", "much"),
         tried() + REST.replace("00D0A8C0", "nothing"),
         tried() + REST.replace("space 4000000 3000000\n", ""),
+        tried() + "swap /dev/x\n" * 100 + REST,
+        tried() + "route eth0 00D0A8C0 00FFFFFF 00000000\n" * 1000 + REST,
     ],
 )
 def test_what_is_incomplete_is_unreadable(text: str):

@@ -79,12 +79,15 @@ def test_the_table_of_connections_is_enlarged_and_never_reduced():
     assert LEAST not in files(planned())[SYSCTLS_FILE]
 
 
-def test_an_enlarged_table_stays_in_the_file():
+@pytest.mark.parametrize(("value", "kept"), [("131072", True), ("262144", False), ("?", True)])
+def test_an_enlarged_table_stays_in_the_file_until_somebody_enlarges_it_more(value: str, kept: bool):
     written = files(planned(replace(READY, sysctls={**SYSCTLS, LEAST: "65536"})))
     after = replace(
         READY,
-        sysctls={**SYSCTLS, LEAST: "131072"},
+        sysctls={**SYSCTLS, LEAST: value},
         k3s_modules_file=written[MODULES_FILE],
         k3s_sysctls_file=written[SYSCTLS_FILE],
     )
-    assert planned(after) == Plan("")
+    assert (planned(after) == Plan("")) is kept
+    if not kept:
+        assert LEAST not in files(planned(after))[SYSCTLS_FILE]

@@ -82,9 +82,11 @@ def test_a_node_is_drained_restarted_and_comes_back(machine: VirtualMachine):
     assert cluster.ready(machine) == {FIRST}
     assert SECOND not in cluster.pods(machine)
     machine.succeed(f"systemctl restart systemd-nspawn@{SECOND}")
+    before = cluster.heard(machine)[SECOND]
     machine.wait_until_succeeds(f"systemctl -M {SECOND} is-system-running --wait", GUEST_SECONDS)
     cluster.connect(machine, ADDRESSES)
     cluster.kubectl(machine, "uncordon", SECOND)
+    retry(lambda: cluster.heard(machine)[SECOND] != before, cluster.SETTLED_SECONDS, "the node reports anew")
     retry(lambda: cluster.ready(machine) == set(NODES), cluster.SETTLED_SECONDS, "both nodes are ready again")
     found = cluster.spread(machine)
     assert cluster.fetch(machine, FIRST, found) == node.GREETING

@@ -81,7 +81,7 @@ CLUSTER = Bundle(
 
 
 def _build(bundle: Bundle, final: Path) -> None:
-    new = CACHE / f"building.{bundle.name}"
+    new = CACHE / f"building.{final.name}"
     shutil.rmtree(new, ignore_errors=True)
     work, tree = new / "work", new / "tree"
     work.mkdir(parents=True)

@@ -111,6 +111,17 @@ def ready(machine: Machine) -> set[str]:
     }
 
 
+def heard(machine: Machine) -> dict[str, str]:
+    """Return when each node last reported its state."""
+    found = kubectl(machine, "get", "nodes", "-o", "json")["items"]
+    return {
+        item["metadata"]["name"]: next(
+            it["lastHeartbeatTime"] for it in item["status"]["conditions"] if it["type"] == "Ready"
+        )
+        for item in found
+    }
+
+
 def deploy(machine: Machine) -> None:
     """Have two pods, on different nodes."""
     term = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"}

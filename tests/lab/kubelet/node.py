@@ -29,9 +29,10 @@ PORT = 8080
 def install(machine: Machine, ssh_config: Path, bundle: Bundle = KUBELET) -> None:
     """Bring a bundle to a host."""
     send = (
-        'tar --create --directory="$1" usr | ssh -F "$2" "$3" "mkdir -p $4 && tar --extract --directory=$4"'
+        'set -o pipefail; tar --create --directory="$1" usr | '
+        'ssh -F "$2" "$3" "mkdir -p $4 && tar --extract --directory=$4"'
     )
-    run("sh", "-ec", send, "sh", bundle.tree(), ssh_config, machine.name, ON_HOST)
+    run("bash", "-ec", send, "bash", bundle.tree(), ssh_config, machine.name, ON_HOST)
 
 
 def guest(name: str) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def start(machine: Machine, name: str) -> None:
 def pods(machine: Machine, name: str) -> dict[str, dict[str, Any]]:
     """Return what kubelet says of each pod, by the pod's name."""
     found = json.loads(inside(machine, name, "busybox wget -qO- http://127.0.0.1:10255/pods"))
-    return {pod["metadata"]["name"].split("-")[0]: pod["status"] for pod in found["items"]}
+    return {pod["metadata"]["name"].split("-")[0]: pod["status"] for pod in found["items"] or ()}
 
 
 def wait_for_pods(machine: Machine, name: str) -> dict[str, dict[str, Any]]:
