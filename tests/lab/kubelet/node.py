@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from tests.lab.guest import inside
@@ -45,13 +46,16 @@ def files(units: Iterable[str]) -> dict[str, str]:
     named = {
         **{f"/etc/systemd/system/{unit}.service": f"systemd/{unit}.service" for unit in units},
         "/etc/kubernetes/kubelet.json": "kubelet.json",
+        "/etc/kubernetes/resolv.conf": "resolv.conf",
         "/etc/containerd/config.toml": "containerd.toml",
         "/etc/cni/net.d/10-pods.conflist": "pods.conflist",
     }
     return {path: (FILES / "kubelet" / file).read_text() for path, file in named.items()}
 
 
-def _pod(name: str, *command: str, port: int = 0, memory: str = "64Mi") -> dict[str, Any]:
+def _pod(
+    name: str, *command: str, port: int = 0, memory: str = "64Mi", restart: str = "Always"
+) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": name,
         "image": IMAGE,
@@ -65,7 +69,7 @@ def _pod(name: str, *command: str, port: int = 0, memory: str = "64Mi") -> dict[
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"containers": [container], "restartPolicy": "Always" if port else "Never"},
+        "spec": {"containers": [container], "restartPolicy": restart},
     }
 
 
@@ -79,7 +83,7 @@ PODS = {
     for pod in (
         _pod("server", "sh", "-ec", SERVE, port=PORT),
         _pod("client", "sleep", "2147483647"),
-        _pod("glutton", "tail", "/dev/zero", memory=MEMORY),
+        _pod("glutton", "tail", "/dev/zero", memory=MEMORY, restart="Never"),
     )
 }
 
@@ -116,7 +120,7 @@ def run_in(machine: Machine, name: str, pod: dict[str, Any], command: str) -> st
     + pod: its status
     """
     container = pod["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    script = f"ctr --namespace=k8s.io task exec --exec-id=lab$$ {container} {command}"
+    script = f"ctr --namespace=k8s.io task exec --exec-id=lab{secrets.token_hex(4)} {container} {command}"
     return inside(machine, name, script).strip()
 
 
