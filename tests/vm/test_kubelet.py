@@ -38,13 +38,18 @@ PROXY = "/usr/bin/kube-proxy --master=http://127.0.0.1:1 --proxy-mode=iptables -
 pytestmark = pytest.mark.kubelet
 
 
+@pytest.fixture(scope="module", params=["private", "shared"])
+def sysroot(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def machine(have_up: Callable[[list[str]], Machines]) -> VirtualMachine:
+def machine(sysroot: str, have_up: Callable[[list[str]], Machines]) -> VirtualMachine:
     """A machine with a node, made from nothing by the deploys, and started."""
     found = have_up(["vm1"])["vm1"]
     found.load(BOOTED)
     node.install(found, SSH_CONFIG)
-    wanted = [node.guest(NAME)]
+    wanted = [node.guest(NAME, sysroot)]
     words = ("-y", "--json", "--limit", "vm1", *DEPLOYS)
     outcome = pyinfra(*words, inventory=INVENTORY, nspawn_host=SETTINGS, guests=wanted)
     assert outcome.code == 0, outcome.stderr
@@ -103,8 +108,8 @@ def test_kube_proxy_has_no_trouble_with_conntrack(machine: VirtualMachine):
     assert "nf_conntrack_max" in without
 
 
-def test_a_vxlan_carries_traffic_between_two_guests(machine: VirtualMachine):
-    wanted = [node.guest(NAME), {"name": "other", "k3s": True}]
+def test_a_vxlan_carries_traffic_between_two_guests(machine: VirtualMachine, sysroot: str):
+    wanted = [node.guest(NAME, sysroot), {"name": "other", "k3s": True}]
     words = ("-y", "--json", "--limit", "vm1", "deploys/k3s.py")
     outcome = pyinfra(*words, inventory=INVENTORY, nspawn_host=SETTINGS, guests=wanted)
     assert outcome.code == 0, outcome.stderr
@@ -126,7 +131,10 @@ def test_a_vxlan_carries_traffic_between_two_guests(machine: VirtualMachine):
 
 @pytest.mark.usefixtures("pods")
 def test_pods_run_again_after_the_host_was_rebooted(machine: VirtualMachine):
+    booted = machine.succeed("ostree admin status | grep -F '* host '")
     machine.reboot()
+    assert machine.succeed("ostree admin status | grep -F '* host '") == booted
+    machine.succeed("test -e /sys/class/net/br0")
     machine.wait_until_succeeds(f"systemctl -M {NAME} is-system-running --wait", GUEST_SECONDS)
     again = node.wait_for_pods(machine, NAME)
     command = node.fetching(again["server"]["podIP"])

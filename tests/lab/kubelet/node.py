@@ -36,9 +36,10 @@ def install(machine: Machine, ssh_config: Path, bundle: Bundle = KUBELET) -> Non
     run("bash", "-ec", send, "bash", bundle.tree(), ssh_config, machine.name, ON_HOST)
 
 
-def guest(name: str) -> dict[str, Any]:
+def guest(name: str, sysroot: str) -> dict[str, Any]:
     """Return a guest for an inventory that is ready for k3s, with what makes it a node that runs pods."""
-    return {"name": name, "k3s": True, "binds": [BIND], "files": {**files(UNITS), **PODS}}
+    given = {"name": name, "sysroot": sysroot, "k3s": True, "binds": [BIND]}
+    return {**given, "files": {**files(UNITS), **PODS}}
 
 
 def files(units: Iterable[str]) -> dict[str, str]:
@@ -108,10 +109,19 @@ def wait_for_pods(machine: Machine, name: str) -> dict[str, dict[str, Any]]:
 
     def settled() -> dict[str, dict[str, Any]] | None:
         found = pods(machine, name)
-        phases = {pod: status.get("phase") for pod, status in found.items()}
-        return found if phases == {"server": "Running", "client": "Running", "glutton": "Failed"} else None
+        ready = {pod for pod, status in found.items() if is_ready(status)}
+        ended = {pod for pod, status in found.items() if status.get("phase") == "Failed"}
+        return found if (ready, ended) == ({"server", "client"}, {"glutton"}) else None
 
     return retry(settled, POD_SECONDS, "two pods run, and the third has ended")
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Return whether a pod has an address, and its container runs.
+
+    + pod: its status
+    """
+    return "podIP" in pod and all(item["ready"] for item in pod.get("containerStatuses", [{"ready": False}]))
 
 
 def run_in(machine: Machine, name: str, pod: dict[str, Any], command: str) -> str:
