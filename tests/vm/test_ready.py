@@ -30,12 +30,14 @@ READY = "ready"
 DROPIN = "/etc/systemd/system/systemd-nspawn@web.service.d/50-ostree.conf"
 RESTART = "systemctl daemon-reload && systemctl restart systemd-nspawn@web"
 SLICE = "/run/systemd/system/machine.slice.d"
+#: With all capabilities systemd-nspawn allows bpf by itself; /dev/kmsg takes CAP_SYSLOG.
+WITHOUT_BPF = "/--system-call-filter=bpf/d; s/--capability=all/--capability=CAP_SYSLOG/"
 WITHOUT_PIDS = f"mkdir {SLICE} && printf '[Slice]\\nDisableControllers=pids\\n' >{SLICE}/lab.conf"
 ON_HOST = {
     "modules": "modprobe -r vxlan && echo 'install vxlan /bin/false' >/etc/modprobe.d/lab.conf",
     "sysctls": "sysctl -qw kernel.panic=0",
     "keyring": f"sed -i '/--system-call-filter=@keyring/d' {DROPIN} && {RESTART}",
-    "bpf": f"sed -i '/--system-call-filter=bpf/d' {DROPIN} && {RESTART}",
+    "bpf": f"sed -i '{WITHOUT_BPF}' {DROPIN} && {RESTART}",
     "controllers": f"{WITHOUT_PIDS} && {RESTART}",
 }
 IN_GUEST = {
@@ -43,8 +45,10 @@ IN_GUEST = {
     "conntrack-table": "umount /sys/module",
     "propagation": "mount --make-private /",
     "ranges": "ip address add 10.42.7.1/24 dev host0",
-    "space": "fallocate -l $(($(df -Pk --output=avail /var | tail -n 1) - 300000))K /var/fill",
+    "space": "fallocate -l $(($(df -k --output=avail /var | tail -n 1) - 300000))K /var/fill",
 }
+#: What k3s starts without.
+NOTES = ("conntrack-table",)
 GATE = """
 from pyinfra_nspawn.deploys._inventory import guests_of_host
 from pyinfra_nspawn.operations import nspawn
@@ -115,7 +119,7 @@ def test_what_is_broken_is_named_alone_and_the_gate_stops(name: str, machine: Vi
     assert unmet(GUESTS) == {"web": {name}}
     (tmp_path / "gate.py").write_text(GATE)
     outcome = run(tmp_path / "gate.py")
-    assert outcome.code == 1
+    assert outcome.code == (0 if name in NOTES else 1)
     assert f"web: not ready for k3s: {name}: " in "\n".join(outcome.lines("vm1"))
 
 
