@@ -1,4 +1,4 @@
-"""Whether k3s can run in a guest: every precondition as it was tested, with its source and its remedy."""
+"""Whether k3s can run in a guest: each precondition judged by what was tested there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.k3s import Try
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.guest import plan_guest
+from pyinfra_nspawn.plans.preconditions import CONNECTIONS, PRECONDITIONS
 from pyinfra_nspawn.plans.readable import readable
-from pyinfra_nspawn.specs.k3s import AT_LEAST, MODULES, SYSCTLS, K3s
+from pyinfra_nspawn.specs.k3s import MODULES, SYSCTLS, K3s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,34 +22,11 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.k3s import K3sProbe
     from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.plans.comparison import Comparison
+    from pyinfra_nspawn.plans.preconditions import Precondition
     from pyinfra_nspawn.plans.step import Step
     from pyinfra_nspawn.specs import Guest
 
 State = Literal["met", "unmet", "untried"]
-
-
-@dataclass(frozen=True)
-class Precondition:
-    """What k3s needs.
-
-    + name: as reports have it
-    + needed: what must be so
-    + why: who needs it, and for what
-    + source: where that is said, or done
-    + hint: what to do where it is unmet
-    + after: preconditions without which this one cannot be judged
-    + modules: modules of the kernel without which it cannot be judged
-    + severity: `note` for what k3s starts without
-    """
-
-    name: str
-    needed: str
-    why: str
-    source: str
-    hint: str
-    after: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-    severity: Literal["error", "note"] = "error"
 
 
 @dataclass(frozen=True)
@@ -68,190 +46,6 @@ class Row:
         """Whether k3s would fail for it."""
         return self.state == "unmet" and self.precondition.severity == "error"
 
-
-_CONNECTIONS = AT_LEAST["net.netfilter.nf_conntrack_max"]
-_DEFINED = "Set `k3s` and run deploys/k3s.py. If it is set, restart the guest."
-_OWN_NETWORK = "Give the guest a network of its own: `bridge`, `veth` or `zone:NAME`."
-_KUBERNETES = "https://github.com/kubernetes/kubernetes/tree/master"
-_KUBE_PROXY = f"{_KUBERNETES}/pkg/proxy/conntrack"
-_K3S_AGENT = "https://github.com/k3s-io/k3s/tree/main/pkg/agent/syssetup"
-_K3S_NETWORK = "https://docs.k3s.io/networking/basic-network-options"
-_GUEST = ("real-root",)
-
-PRECONDITIONS = (
-    Precondition(
-        "real-root",
-        "no user namespace: its root is root on the host",
-        "kubelet in a user namespace is experimental",
-        "https://kubernetes.io/docs/tasks/administer-cluster/kubelet-in-userns/",
-        "Set `k3s` for the guest and run deploys/k3s.py: it needs isolation `overlay`.",
-    ),
-    Precondition(
-        "modules",
-        ", ".join(MODULES),
-        "modprobe fails in a guest",
-        "https://docs.k3s.io/installation/requirements",
-        'Run deploys/k3s.py. Where "modprobe NAME" fails on the host, boot a kernel that has it.',
-    ),
-    Precondition(
-        "sysctls",
-        "the values that kubelet would write",
-        "kubelet writes those that differ, and a guest's /proc/sys is read-only",
-        f"{_KUBERNETES}/pkg/kubelet/cm (setupKernelTunables)",
-        "Run deploys/k3s.py, and look in /etc/sysctl.d for another file that sets it.",
-    ),
-    Precondition(
-        "kernel-log",
-        "/dev/kmsg opens",
-        "kubelet reads it for OOM kills, and does not start without it",
-        f"{_KUBERNETES}/pkg/kubelet/oom",
-        _DEFINED,
-        after=_GUEST,
-    ),
-    Precondition(
-        "keyring",
-        "keyctl is allowed",
-        "runc joins a session keyring for each container",
-        "https://github.com/opencontainers/runc (libcontainer/standard_init_linux.go)",
-        _DEFINED,
-        after=_GUEST,
-    ),
-    Precondition(
-        "bpf",
-        "bpf is allowed",
-        "runc loads a filter of devices for each container",
-        "https://github.com/opencontainers/cgroups (devices)",
-        _DEFINED,
-        after=_GUEST,
-    ),
-    Precondition(
-        "controllers",
-        "cpu, cpuset, memory and pids, delegated",
-        "kubelet limits pods with them",
-        "https://kubernetes.io/docs/concepts/architecture/cgroups/",
-        "Remove DisableControllers= of the slices above the guest, and cgroup_disable= of the host's kernel.",
-        after=_GUEST,
-    ),
-    Precondition(
-        "overlay",
-        "an overlay mounts on /var",
-        "containerd mounts the root file systems of containers with it",
-        "https://docs.k3s.io/cli/server (snapshotter)",
-        'Set `config: {"snapshotter": "native"}` in `k3s`.',
-        after=_GUEST,
-        modules=("overlay",),
-    ),
-    Precondition(
-        "propagation",
-        "/ is a shared mount",
-        "volumes with mount propagation need it",
-        "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation",
-        'Run "mount --make-rshared /" in the guest.',
-        after=_GUEST,
-    ),
-    Precondition(
-        "conntrack-table",
-        "/sys/module/nf_conntrack is readable",
-        "kube-proxy reads the size of the table there, unless told not to tune it",
-        _KUBE_PROXY,
-        _DEFINED,
-        after=_GUEST,
-        modules=("nf_conntrack",),
-        severity="note",
-    ),
-    Precondition(
-        "conntrack",
-        "timeouts of conntrack are writable",
-        "k3s sets them, and logs an error where it cannot",
-        _K3S_AGENT,
-        _OWN_NETWORK,
-        after=_GUEST,
-        modules=("nf_conntrack",),
-        severity="note",
-    ),
-    Precondition(
-        "connections",
-        f"nf_conntrack_max of {_CONNECTIONS} or more",
-        "kube-proxy would raise it, which no guest can",
-        _KUBE_PROXY,
-        "Run deploys/k3s.py, and look in /etc/sysctl.d for another file that sets it.",
-        severity="note",
-    ),
-    Precondition(
-        "forwarding",
-        "net.ipv4.ip_forward is writable",
-        "k3s turns it on for pods",
-        _K3S_AGENT,
-        _OWN_NETWORK,
-        after=_GUEST,
-    ),
-    Precondition(
-        "bridge-filter",
-        "net.bridge.bridge-nf-call-iptables is writable",
-        "k3s turns it on for services",
-        _K3S_AGENT,
-        _OWN_NETWORK,
-        after=_GUEST,
-        modules=("br_netfilter",),
-    ),
-    Precondition(
-        "bridge",
-        "a bridge can be made",
-        "flannel connects the pods of a node by one",
-        _K3S_NETWORK,
-        _OWN_NETWORK,
-        after=_GUEST,
-    ),
-    Precondition(
-        "vxlan",
-        "a vxlan can be made",
-        "flannel connects nodes by one",
-        _K3S_NETWORK,
-        _OWN_NETWORK,
-        after=_GUEST,
-        modules=("vxlan",),
-    ),
-    Precondition(
-        "filter",
-        "nat chains can be made",
-        "kube-proxy implements services with them",
-        "https://kubernetes.io/docs/reference/networking/virtual-ips/",
-        'Run "nft list ruleset" in the guest, and look for what its kernel lacks.',
-        after=_GUEST,
-        modules=("nf_tables", "nft_chain_nat"),
-    ),
-    Precondition(
-        "space",
-        "1 GiB and 6 % of /var are free",
-        "kubelet as k3s sets it up evicts pods below 5 %, and images take room",
-        "https://docs.k3s.io/installation/requirements",
-        "Free some of the file system of the guest's /var.",
-    ),
-    Precondition(
-        "ranges",
-        "no network overlaps with those of pods and services",
-        "packets would be misrouted",
-        "https://docs.k3s.io/cli/server (cluster-cidr, service-cidr)",
-        "Set `cluster-cidr` and `service-cidr` in `config`, or give the guest another network.",
-    ),
-    Precondition(
-        "swap",
-        "no swap",
-        "limits of memory do not count it; k3s starts all the same",
-        "https://kubernetes.io/docs/concepts/architecture/nodes/#swap-memory",
-        "Turn swap off on the host where limits of pods matter.",
-        severity="note",
-    ),
-    Precondition(
-        "clock",
-        "a synchronized clock",
-        "certificates are valid from and until a time",
-        "https://docs.k3s.io/cli/certificate",
-        "Enable a time service on the host, such as chronyd.",
-        severity="note",
-    ),
-)
-"""Everything that is judged, in order: what explains others comes first."""
 
 _SPACE_BYTES = 2**30
 _SPACE_SHARE = 0.06
@@ -396,7 +190,7 @@ def _connections(seen: _Seen) -> Try:
     found = seen.host.sysctls.get("net.netfilter.nf_conntrack_max", "")
     if not (found.isascii() and found.isdigit()):
         return Try(None, "not known")
-    return _unless("" if int(found) >= _CONNECTIONS else f"it is {found}")
+    return _unless("" if int(found) >= CONNECTIONS else f"it is {found}")
 
 
 def _space(seen: _Seen) -> Try:

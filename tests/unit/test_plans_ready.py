@@ -10,7 +10,8 @@ from pyinfra_nspawn.facts.network import Link, Network
 from pyinfra_nspawn.facts.snapshot import Snapshot
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.plan import Plan
-from pyinfra_nspawn.plans.ready import PRECONDITIONS, k3s_planned, k3s_ready, rows
+from pyinfra_nspawn.plans.preconditions import PRECONDITIONS
+from pyinfra_nspawn.plans.ready import k3s_planned, k3s_ready, rows
 from pyinfra_nspawn.specs.k3s import MODULES, SYSCTLS
 from tests.unit.seen import HOST, OLD, guest, own, running, snapshot
 
