@@ -46,10 +46,10 @@ WORDS = ("inventories/lab.py", "--limit", "lab1", "--data", f"guests={json.dumps
 Found = dict[str, dict[str, str]]
 
 
-#: What a look must leave as it was, in a guest.
+#: What a look must leave as it was, in a guest; other mounts and directories come and go with its services.
 TRACES = """
-cat /proc/1/mountinfo; ip -o link show | sed "s/^[0-9]*: //"; find /sys/fs/cgroup -name below
-ls -A /var/tmp /tmp; cat /proc/sys/net/ipv4/ip_forward; systemctl --failed --quiet
+grep -e merged -e /tmp/proc /proc/1/mountinfo; ip -o link show | cut -d : -f 2; find /sys/fs/cgroup -name below
+ls -A /var/tmp /tmp | grep run-; cat /proc/sys/net/ipv4/ip_forward; true
 """
 
 
