@@ -48,8 +48,8 @@ Found = dict[str, dict[str, str]]
 
 #: What a look must leave as it was, in a guest; other mounts and directories come and go with its services.
 TRACES = """
-grep -e merged -e /tmp/proc /proc/1/mountinfo; ip -o link show | cut -d : -f 2; find /sys/fs/cgroup -name below
-ls -A /var/tmp /tmp | grep run-; cat /proc/sys/net/ipv4/ip_forward; true
+grep -e merged -e /tmp/proc /proc/1/mountinfo; ip -o link show | cut -d : -f 2
+find /sys/fs/cgroup -name below; ls -A /var/tmp /tmp | grep run-; cat /proc/sys/net/ipv4/ip_forward; true
 """
 
 
