@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import gevent
 from pyinfra.context import ctx_host
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.operations._look import LOST, cause, look, look_back
-from pyinfra_nspawn.plans.ready import probed_for_k3s
+from pyinfra_nspawn.plans.ready import probed
 from pyinfra_nspawn.plans.source import unsupported
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs.base import InvalidSpecError
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.snapshot import Usage
 
 T = TypeVar("T")
-
-Probe = Literal["k3s", "all"]
-"""In which guests to test the preconditions of k3s."""
 
 
 def errors_of(hosts: Iterable[Host]) -> list[str]:
@@ -50,14 +47,12 @@ def impossible_on(hosts: Iterable[Host]) -> list[str]:
     return found
 
 
-def visit_all(
-    loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", probe: Probe = "k3s"
-) -> list[Visit]:
+def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every: bool = False) -> list[Visit]:
     """Look at every host of an inventory.
 
     + timeout_seconds: how long a host may take to answer
     + usage: `addresses` to read those of guests too, `disk` to have the guests measure their files
-    + probe: in which guests to test the preconditions of k3s: those with `k3s`, or all
+    + every: test the preconditions of k3s in guests without `k3s` too
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
@@ -65,9 +60,8 @@ def visit_all(
 
     def visit(host: Host) -> Visit:
         guests = planned[host.name].guests
-        running = [guest.name for guest in guests if guest.state == "running"]
-        probed = running if probe == "all" else probed_for_k3s(guests)
-        return replace(planned[host.name], snapshot=look(guests, usage=usage, probed=probed))
+        snapshot = look(guests, usage=usage, probed=probed(guests, every=every))
+        return replace(planned[host.name], snapshot=snapshot)
 
     found = _on_each(loaded, visit, timeout_seconds)
     return [

@@ -16,7 +16,7 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedErr
 
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.first import first_inventory
-from pyinfra_nspawn.cli.fleet import Probe, errors_of, histories, impossible_on, visit_all
+from pyinfra_nspawn.cli.fleet import errors_of, histories, impossible_on, visit_all
 from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
 from pyinfra_nspawn.cli.inventory import load
 from pyinfra_nspawn.cli.options import reaches_hosts
@@ -145,15 +145,13 @@ def drift(
 @_TIMEOUT
 @reaches_hosts
 def k3s(inventory: str, as_json: bool, every: bool, timeout_seconds: int, **options: Any) -> None:  # noqa: ANN401
-    """Test the preconditions of k3s in guests, and show what is unmet.
+    """Test the preconditions of k3s in guests and list the unmet ones.
 
     Exits 0 when all are ready, 2 when one is not, and 1 when something could not be determined.
     """
     loaded = _load_valid(inventory, options)
-    probe: Probe = "all" if every else "k3s"
-    _end(
-        k3s_of(visit_all(loaded, timeout_seconds=timeout_seconds, probe=probe), every=every), as_json=as_json
-    )
+    visits = visit_all(loaded, timeout_seconds=timeout_seconds, every=every)
+    _end(k3s_of(visits, every=every), as_json=as_json)
 
 
 @cli.command()

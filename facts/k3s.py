@@ -17,16 +17,16 @@ TRIES = (
     *("real-root", "kernel-log", "keyring", "bpf", "controllers", "overlay", "propagation"),
     *("conntrack-table", "conntrack", "forwarding", "bridge-filter", "bridge", "vxlan", "filter"),
 )
-"""What is tested in a guest, by its name in the answer."""
+"""Names of the tests in a guest's answer."""
 _MOST_ROUTES, _MOST_SWAPS = 512, 64
 
 
 @dataclass(frozen=True)
 class Try(Record):
-    """One thing that was tested.
+    """The result of one test.
 
-    + met: whether it succeeded; None where it could not be tested
-    + said: what was said where it did not
+    + met: whether it succeeded; None where it could not run
+    + said: the reason otherwise
     """
 
     met: bool | None
@@ -47,7 +47,7 @@ class Route(Record):
 
 @dataclass(frozen=True)
 class K3sProbe(Record):
-    """What was tested in one guest.
+    """The results of one guest.
 
     + tries: by name, see `TRIES`
     + free_bytes, size_bytes: of the file system of its /var
@@ -64,7 +64,7 @@ class K3sProbe(Record):
 
 @dataclass(frozen=True)
 class K3sProbes(Record):
-    """What was tested in the guests of a host.
+    """The results of the guests of a host.
 
     + guests: by name; a guest that did not run, or was not asked, is not among them
     + clock_synchronized: whether the host's clock is; None where that is not known
@@ -75,7 +75,7 @@ class K3sProbes(Record):
 
 
 def parse_k3s(parts: Iterable[Part]) -> K3sProbes:
-    """Return what the parts of an answer say of guests; what is said of one is read by itself."""
+    """Return the results in the parts of an answer; an unreadable guest leaves the others readable."""
     guests: dict[str, K3sProbe | Unreadable] = {}
     clock = None
     for part in parts:

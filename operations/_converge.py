@@ -23,7 +23,6 @@ from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import concerns_of, plan_host
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import preflight
-from pyinfra_nspawn.plans.ready import k3s_planned, k3s_ready, probed_for_k3s
 from pyinfra_nspawn.reports.summary import summary_of
 
 if TYPE_CHECKING:
@@ -91,14 +90,16 @@ def converge_guests(
     stages: Sequence[Stage],
     otherwise: str,
     settings: HostSettings | None = None,
+    probed: Sequence[Guest] = (),
 ) -> Commands:
     """Have all these guests as these stages want them.
 
     + otherwise: what to say when there is nothing to do
     + settings: with them the host is checked first, and nothing is done on one that is unfit; a host
       that is decommissioned loses our files after its guests
+    + probed: guests in which to test the preconditions of k3s
     """
-    snapshot = look(guests, probed=probed_for_k3s(guests) if {k3s_planned, k3s_ready} & {*stages} else ())
+    snapshot = look(guests, probed=probed)
     host = _host_work(settings, guests, snapshot) if settings else None
     works = []
     if host is None or not host.plan.errors:

@@ -62,13 +62,13 @@ def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
     return Snapshot(found, found, found, found) if isinstance(found, Unreadable) else found
 
 
-def look(guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[str] = ()) -> Snapshot:
+def look(guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[Guest] = ()) -> Snapshot:
     """Read the host, its sysroots and its guests, in one command.
 
     + guests: those that are read whether the host knows of them or not; their commits, the sources of their
       binds and their devices are looked for
     + usage: `addresses` to read those of the guests too, `disk` to have the guests measure their files
-    + probed: names of guests in which to test the preconditions of k3s
+    + probed: guests in which to test the preconditions of k3s
     """
     guests = tuple(guests)
     return _snapshot(
@@ -76,7 +76,7 @@ def look(guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[str] = 
         commits=tuple(sorted({guest.source.commit for guest in guests if guest.source.commit})),
         paths=tuple(sorted({path for guest in guests for path in _paths(guest)})),
         usage=usage,
-        k3s=tuple(probed),
+        k3s=tuple(guest.name for guest in probed),
     )
 
 

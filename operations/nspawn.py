@@ -134,7 +134,7 @@ def k3s_ready(guests: Sequence[Guest]) -> Commands:
         nspawn.k3s_ready(name="Ready for k3s", guests=(Guest(name="node", k3s=True),))
     """
     wanted = [guest for guest in guests if guest.k3s]
+    stage, otherwise = ready.k3s_planned, "tested once the guests are as desired"
     if current_state().is_executing:
-        yield from converge_guests(wanted, (ready.k3s_ready,), "every precondition of k3s is met")
-    else:
-        yield from converge_guests(wanted, (ready.k3s_planned,), "tested once the guests are as desired")
+        stage, otherwise = ready.k3s_ready, "every precondition of k3s is met"
+    yield from converge_guests(wanted, (stage,), otherwise, probed=ready.probed(wanted))

@@ -46,19 +46,20 @@ def k3s_host(comparison: HostComparison) -> Iterator[Step | Finding]:
 def _raised(host: Host, before: str) -> dict[str, int]:
     """Return the minimums that the host is below, or that our file has raised it to.
 
-    A larger value is somebody's choice. Skip sysctls that do not exist yet; the kernel's default may be high
-    enough.
+    Leave a larger value alone: an administrator chose it. Skip sysctls that do not exist yet; the kernel's
+    default may be high enough.
     """
     found = {}
     for name, least in AT_LEAST.items():
-        value = _number(host.sysctls.get(name, ""))
+        value = number(host.sysctls.get(name, ""))
         raised = f"\n{name} = " in before
         if raised if value is None else value < least or (raised and value == least):
             found[name] = least
     return found
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
+    """Return a sysctl's value as a number; None where it is not one."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 
@@ -89,7 +90,7 @@ def _unmet(host: Host) -> Iterator[Finding]:
             problem = f"sysctl {name} is {seen}" if seen else f"there is no sysctl {name} yet"
             yield Finding("differs", problem, field=f"sysctls.{name}", wanted=wanted, seen=seen)
     for name, least in AT_LEAST.items():
-        value = _number(host.sysctls.get(name, ""))
+        value = number(host.sysctls.get(name, ""))
         if value is not None and value < least:
             problem = f"sysctl {name} is {value}, below the minimum {least}"
             yield Finding("differs", problem, field=f"sysctls.{name}", wanted=str(least), seen=str(value))

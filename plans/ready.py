@@ -1,4 +1,4 @@
-"""Whether k3s can run in a guest: each precondition judged by what was tested there."""
+"""Judge whether k3s can run in a guest, by the results of the tests in it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.k3s import Try
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.guest import plan_guest
+from pyinfra_nspawn.plans.k3s import number
 from pyinfra_nspawn.plans.preconditions import CONNECTIONS, PRECONDITIONS
-from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.specs.k3s import MODULES, SYSCTLS, K3s
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ State = Literal["met", "unmet", "untried"]
 
 @dataclass(frozen=True)
 class Row:
-    """A precondition, and what was found of it in one guest.
+    """The state of a precondition in one guest.
 
     + state: `untried` where it could not be tested, or depends on an unmet one
-    + found: what was found; empty where it is met
+    + found: the finding; empty where it is met
     """
 
     precondition: Precondition
@@ -60,17 +60,15 @@ class _Seen:
     """What one guest is judged by.
 
     + guest: the guest as it is desired
-    + snapshot: its host, with what was tested in the guest
-    + probe: the latter
+    + snapshot: its host
+    + host: the latter's facts
+    + probe: the guest's results
     """
 
     guest: Guest
     snapshot: Snapshot
+    host: Host
     probe: K3sProbe
-
-    @cached_property
-    def host(self) -> Host:
-        return readable("the host", self.snapshot.host)
 
     @cached_property
     def missing_modules(self) -> tuple[str, ...]:
@@ -81,23 +79,28 @@ class _Seen:
         return self.guest.k3s or K3s()
 
 
-def probed_for_k3s(guests: Iterable[Guest]) -> tuple[str, ...]:
-    """Return the names of those guests that k3s is to run in."""
-    return tuple(guest.name for guest in guests if guest.k3s and guest.state == "running")
+def probed(guests: Iterable[Guest], *, every: bool = False) -> tuple[Guest, ...]:
+    """Return the guests to test: those that should run and have `k3s`.
+
+    + every: those without `k3s` too
+    """
+    return tuple(guest for guest in guests if guest.state == "running" and (every or guest.k3s))
 
 
 def rows(guest: Guest, snapshot: Snapshot) -> tuple[Row, ...] | Unreadable:
-    """Return every precondition of k3s as it was found in a guest.
+    """Return the state of every precondition of k3s in a guest.
 
     `Unreadable` where it could not be determined: also of a guest that does not run, or was not asked.
     """
-    for part in (snapshot.host, snapshot.guests):
-        if isinstance(part, Unreadable):
-            return part
+    host = snapshot.host
+    if isinstance(host, Unreadable):
+        return host
+    if isinstance(snapshot.guests, Unreadable):
+        return snapshot.guests
     probe = snapshot.k3s.guests.get(guest.name, Unreadable("the guest does not run"))
     if isinstance(probe, Unreadable):
         return probe
-    seen = _Seen(guest, snapshot, probe)
+    seen = _Seen(guest, snapshot, host, probe)
     found: dict[str, Row] = {}
     for precondition in PRECONDITIONS:
         found[precondition.name] = _row(precondition, seen, found)
@@ -105,9 +108,9 @@ def rows(guest: Guest, snapshot: Snapshot) -> tuple[Row, ...] | Unreadable:
 
 
 def k3s_ready(comparison: Comparison) -> Iterator[Step | Finding]:
-    """Yield every precondition of k3s that a guest with `k3s` was found to lack.
+    """Yield every unmet precondition of k3s of a guest with `k3s`.
 
-    A guest that does not run is an error too: what is not known is not met.
+    A guest that does not run is an error too: an unknown state is not a met precondition.
     """
     guest = comparison.guest
     if guest.k3s is None or guest.state != "running":
@@ -187,10 +190,10 @@ def _sysctls(seen: _Seen) -> Try:
 
 
 def _connections(seen: _Seen) -> Try:
-    found = seen.host.sysctls.get("net.netfilter.nf_conntrack_max", "")
-    if not (found.isascii() and found.isdigit()):
+    found = number(seen.host.sysctls.get("net.netfilter.nf_conntrack_max", ""))
+    if found is None:
         return Try(None, "not known")
-    return _unless("" if int(found) >= CONNECTIONS else f"it is {found}")
+    return _unless("" if found >= CONNECTIONS else f"it is {found}")
 
 
 def _space(seen: _Seen) -> Try:

@@ -9,7 +9,7 @@ from pyinfra_nspawn.plans.finding import Finding, Kind
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
 from pyinfra_nspawn.plans.orphan import orphans
-from pyinfra_nspawn.plans.ready import k3s_planned
+from pyinfra_nspawn.plans.ready import k3s_ready
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
 
@@ -97,8 +97,8 @@ def _findings(visit: Visit) -> Iterator[Finding]:
     for guest in visit.guests:
         plan = plan_guest(guest, seen)
         yield from plan.findings
-        if guest.k3s and not plan.errors:
-            yield from plan_guest(guest, seen, (k3s_planned,)).findings
+        if guest.k3s and not (plan.errors or plan.steps):
+            yield from plan_guest(guest, seen, (k3s_ready,)).errors
     if visit.settings.state == "present":  # else they are errors of the host
         yield from orphans(visit.guests, seen)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.plans.finding import Refused
-from pyinfra_nspawn.plans.ready import rows
+from pyinfra_nspawn.plans.ready import probed, rows
 from pyinfra_nspawn.reports.report import FleetReport, Report
 from pyinfra_nspawn.reports.table import Line, print_table
 
@@ -43,7 +42,7 @@ class Tried(Report):
 
 
 class GuestProbe(Report):
-    """What was tested in one guest."""
+    """The results of one guest."""
 
     host: str
     """The host's name in the inventory."""
@@ -89,8 +88,7 @@ def k3s_of(visits: Iterable[Visit], *, every: bool = False) -> K3sReport:
         guests=tuple(
             _probe(visit, guest)
             for visit in sorted(visits, key=lambda visit: visit.host)
-            for guest in sorted(visit.guests, key=lambda guest: guest.name)
-            if guest.state == "running" and (every or guest.k3s)
+            for guest in sorted(probed(visit.guests, every=every), key=lambda guest: guest.name)
         )
     )
 
@@ -98,10 +96,7 @@ def k3s_of(visits: Iterable[Visit], *, every: bool = False) -> K3sReport:
 def _probe(visit: Visit, guest: Guest) -> GuestProbe:
     if visit.snapshot is None:
         return _unknown(visit, guest, visit.problem)
-    try:
-        found = rows(guest, visit.snapshot)
-    except Refused as refused:
-        return _unknown(visit, guest, refused.findings[0].problem)
+    found = rows(guest, visit.snapshot)
     if isinstance(found, Unreadable):
         return _unknown(visit, guest, found.reason)
     return GuestProbe(

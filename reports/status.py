@@ -194,9 +194,7 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
 
 
 def _unmet(wanted: Guest | None, snapshot: Snapshot) -> tuple[str, ...] | None:
-    if wanted is None or isinstance(snapshot.host, Unreadable):
-        return None
-    found = rows(wanted, snapshot)
+    found = rows(wanted, snapshot) if wanted else None
     if not isinstance(found, tuple):
         return None
     return tuple(row.precondition.name for row in found if row.is_refused)

@@ -317,8 +317,8 @@ asked_until() {
     asked "$@"
 }
 
-# in_guest NAME DESCRIPTION [OPTION...]: has the guest's sh run what is on stdin, since systemd-run expands `$` in words. The
-# guest is handed one end of each of two pipes, which it may keep for ever: our `cat` hold the others, and stop after a timeout.
+# in_guest NAME DESCRIPTION [OPTION...]: runs the script on stdin in the guest's sh; systemd-run expands `$` in arguments. The
+# guest gets one end of each of two pipes, and may keep them open for ever: our `cat` hold the other ends and stop after a timeout.
 in_guest() {
     _name=$1 _description=$2
     shift 2

@@ -9,7 +9,7 @@ guest_k3s() {
             --property=DevicePolicy=strict --property="DeviceAllow=/dev/null rw" --property="DeviceAllow=/dev/kmsg r"
 }
 
-# A line each: `met NAME`, `unmet NAME TEXT`, `untried NAME TEXT`, or what was measured.
+# A line each: `met NAME`, `unmet NAME TEXT`, `untried NAME TEXT`, or a measured value.
 # shellcheck disable=SC2016 # for the guest's shell
 TEST_K3S='
 exec 2>/dev/null
@@ -23,7 +23,7 @@ try() { # NAME COMMAND...
         printf "unmet %s %s\n" "$_name" "$(printf "%s\n" "$_said" | head -n 1)"
     fi
 }
-try_with() { # TOOLS MODULE NAME COMMAND...: untried without one of the tools, or without the module where that is not empty
+try_with() { # TOOLS MODULE NAME COMMAND...: untried without one of the tools or without the module; either may be empty
     _tools=$1 _module=$2
     shift 2
     case "${_module:+ $modules }" in "" | *" $_module "*) ;; *) echo "untried $1 needs $_module"; return ;; esac
@@ -40,7 +40,7 @@ kernel_log() {
     [ -c /dev/kmsg ] || { echo "it has no /dev/kmsg"; return 1; }
     true </dev/kmsg
 }
-# Opened, and not written: what is in there may change meanwhile.
+# Only opens the file: its value may change before it could be written back.
 writable() { true >>"$1"; }
 # systemd gives each service a session keyring, with this key in it. Another user sees the key only by that keyring:
 # services of the host have such keys too. nspawn hides /proc/keys; a fresh procfs has it.
@@ -80,12 +80,12 @@ try kernel-log kernel_log
 try_with setpriv "" keyring keyring
 try bpf bpf
 try controllers controllers
-try_with mount overlay overlay overlay
+try_with "" overlay overlay overlay
 try propagation propagates
-try_with cat nf_conntrack conntrack-table cat /sys/module/nf_conntrack/parameters/hashsize
-try_with cat nf_conntrack conntrack writable /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established
+try_with "" nf_conntrack conntrack-table cat /sys/module/nf_conntrack/parameters/hashsize
+try_with "" nf_conntrack conntrack writable /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established
 try forwarding writable /proc/sys/net/ipv4/ip_forward
-try_with cat br_netfilter bridge-filter writable /proc/sys/net/bridge/bridge-nf-call-iptables
+try_with "" br_netfilter bridge-filter writable /proc/sys/net/bridge/bridge-nf-call-iptables
 try_with "ip unshare" "" bridge link bridge
 try_with "ip unshare" vxlan vxlan link vxlan id 1 dstport 4789
 try_with "nft unshare" nft_chain_nat filter filter

@@ -59,9 +59,8 @@ nspawn.k3s_ready(name="Ready", guests=guests_of_host())
 pytestmark = pytest.mark.full
 
 
-def run(deploy: str | Path, *options: str) -> Outcome:
-    words = (*(options or ("-y", "--json")), "--limit", "vm1", str(deploy))
-    return pyinfra(*words, inventory=INVENTORY, guests=GUESTS)
+def run(deploy: str | Path) -> Outcome:
+    return pyinfra("-y", "--json", "--limit", "vm1", str(deploy), inventory=INVENTORY, guests=GUESTS)
 
 
 def unmet(guests: list[dict[str, object]], *options: str) -> dict[str, set[str]]:
