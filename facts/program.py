@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import re
 import shlex
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -43,7 +44,16 @@ _ORDER = (
 
 @functools.cache
 def text() -> str:
-    """Return the program: functions only, and the dispatcher `main`."""
+    """Return the program as it is sent: functions only, and the dispatcher `main`; no line of comment."""
+    return "".join(line for line in source().splitlines(keepends=True) if not _COMMENT.match(line))
+
+
+# What looks like one within a quoted text is one of another language that has the same.
+_COMMENT = re.compile(r"[ \t]*#")
+
+
+def source() -> str:
+    """Return the program as it is written, with comments."""
     folder = files("pyinfra_nspawn.host")
     return "\n".join((folder / f"{name}.sh").read_text(encoding="utf-8") for name in _ORDER)
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from pyinfra_nspawn.facts.program import command_line, text
+from pyinfra_nspawn.facts.program import command_line, source, text
 
 #: An argument may have 128 KiB (execve(2)); the program is one of `sh`, with its own arguments in the rest.
 LONGEST = 110_000
@@ -19,7 +19,7 @@ LONGEST = 110_000
 def test_shellcheck_finds_nothing():
     # Whole, as it is sent: what one file defines another uses.
     options = ["--shell=sh", "--exclude=SC2034,SC2317"]
-    whole = f"{text()}\nmain facts host\n"
+    whole = f"{source()}\nmain facts host\n"
     done = subprocess.run(
         ["shellcheck", *options, "-"], input=whole, capture_output=True, text=True, check=False
     )
