@@ -8,16 +8,15 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import gevent
-from gevent.lock import BoundedSemaphore
 from pyinfra import logger
 from pyinfra.connectors.util import CommandOutput
 
 from pyinfra_nspawn.facts.outcome import Outcome, Trouble
 from pyinfra_nspawn.operations._look import LOST, cause
 from pyinfra_nspawn.operations._program import TERMINAL, Program
+from pyinfra_nspawn.operations._turns import turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +49,7 @@ class ConfirmedProgram(Program):
         self, state: State, host: Host, connector_arguments: ConnectorArguments
     ) -> tuple[bool, CommandOutput]:
         """Change and confirm, in the turn of this host; its outcome is that of the confirmation."""
-        turns = _turns_of(state, host)
+        turns = turns_of(state, host, "network")
         with turns.turn:
             if turns.stopped_by and not host.data.get("network_keep_going"):
                 self.outcome = Outcome(troubles=(_not_tried(turns.stopped_by),))
@@ -122,33 +121,6 @@ def reconnect(host: Host, address: str) -> None:
         if address:
             connector.data["ssh_hostname"] = before
         raise
-
-
-class _Turns:
-    """How many hosts change their networks at once, and which of them failed first."""
-
-    def __init__(self, at_once: int) -> None:
-        self.turn = BoundedSemaphore(at_once)
-        self.stopped_by = ""
-
-
-_TURNS: WeakKeyDictionary[State, _Turns] = WeakKeyDictionary()
-
-
-def _turns_of(state: State, host: Host) -> _Turns:
-    """Return the turns of a run: one host at a time, or as many as the data key `network_at_once` says."""
-    found = _TURNS.get(state)
-    if found is None:
-        found = _TURNS[state] = _Turns(_at_once(host.data.get("network_at_once", 1)))
-    return found
-
-
-def _at_once(value: object) -> int:
-    """Return how many hosts may change their networks at once; one where the value is not a number."""
-    if isinstance(value, int) and value > 0:
-        return value
-    logger.warning("network_at_once: must be a number above 0; one host at a time")
-    return 1
 
 
 def _as_the_change(outcome: Outcome) -> Outcome:

@@ -1,0 +1,48 @@
+"""Take turns: how many hosts of a run do at once what may go wrong, and none after one where it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from gevent.lock import BoundedSemaphore
+from pyinfra import logger
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+    from pyinfra.api.state import State
+
+
+class Turns:
+    """The turns of a run.
+
+    + turn: held by those whose turn it is
+    + stopped_by: the first host that failed; empty before
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.turn = BoundedSemaphore(at_once)
+        self.stopped_by = ""
+
+
+_TURNS: WeakKeyDictionary[State, dict[str, Turns]] = WeakKeyDictionary()
+
+
+def turns_of(state: State, host: Host, kind: str) -> Turns:
+    """Return the turns of a kind: one host at a time, or as many as the data key `KIND_at_once` says.
+
+    + kind: `network` or `k3s`
+    """
+    found = _TURNS.setdefault(state, {})
+    if kind not in found:
+        key = f"{kind}_at_once"
+        found[kind] = Turns(_at_once(key, host.data.get(key, 1)))
+    return found[kind]
+
+
+def _at_once(key: str, value: object) -> int:
+    """Return how many hosts may act at once; one where the value is not a number."""
+    if isinstance(value, int) and value > 0:
+        return value
+    logger.warning("%s", f"{key}: must be a number above 0; one host at a time")
+    return 1
