@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
+from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans.stagger import staggered
 from pyinfra_nspawn.specs.base import InvalidSpecError
-from pyinfra_nspawn.specs.inventory import Data, guests_from, settings_from
+from pyinfra_nspawn.specs.cluster import joined, nodes_of
+from pyinfra_nspawn.specs.inventory import guests_from, settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pyinfra.api.state import State
 
     from pyinfra_nspawn.specs import Guest, HostSettings
+    from pyinfra_nspawn.specs.cluster import Node
 
-T = TypeVar("T")
+_FLEETS: WeakKeyDictionary[State, dict[str, tuple[Guest, ...]]] = WeakKeyDictionary()
 
 
 def guests_of_host() -> tuple[Guest, ...]:
@@ -24,7 +28,39 @@ def guests_of_host() -> tuple[Guest, ...]:
 
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
-    return staggered(_read(guests_from), settings_of_host().starts_at_once)
+    try:
+        guests = guests_from(host.data.dict(), f"inventory of {host.name}")
+        if any(guest.k3s and guest.k3s.binary for guest in guests):
+            guests = joined(host.name, {**_fleet(), host.name: guests})
+    except InvalidSpecError as error:
+        raise PyinfraError(str(error)) from None
+    return staggered(guests, settings_of_host().starts_at_once)
+
+
+def nodes_of_fleet() -> tuple[Node, ...]:
+    """Return the nodes of all clusters of the inventory, in its order.
+
+    Raises `PyinfraError`, one readable line, when the guests of a host are not what `Guest` describes.
+    """
+    try:
+        return nodes_of(_fleet())
+    except InvalidSpecError as error:
+        raise PyinfraError(str(error)) from None
+
+
+def _fleet() -> dict[str, tuple[Guest, ...]]:
+    """Return the guests of all hosts of the inventory by host, in its order; read once in a run.
+
+    Raises `InvalidSpecError` when those of one are not what `Guest` describes: which server a node joins
+    is then unknown.
+    """
+    running = current_state()
+    if running not in _FLEETS:
+        _FLEETS[running] = {
+            item.name: guests_from(item.data.dict(), f"inventory of {item.name}")
+            for item in running.inventory
+        }
+    return _FLEETS[running]
 
 
 def settings_of_host() -> HostSettings:
@@ -32,11 +68,7 @@ def settings_of_host() -> HostSettings:
 
     Raises `PyinfraError`, one readable line, when it is not what `HostSettings` describes.
     """
-    return _read(settings_from)
-
-
-def _read(read: Callable[[Data, str], T]) -> T:
     try:
-        return read(host.data.dict(), f"inventory of {host.name}")
+        return settings_from(host.data.dict(), f"inventory of {host.name}")
     except InvalidSpecError as error:
         raise PyinfraError(str(error)) from None

@@ -21,7 +21,7 @@ from rich.console import Console
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.plans import finding
 from pyinfra_nspawn.reports.status import Status
-from pyinfra_nspawn.specs import Bridge, Guest, GuestNetwork, HostSettings
+from pyinfra_nspawn.specs import Artifact, Bridge, Guest, GuestNetwork, HostSettings, K3s
 
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.base import Spec
@@ -30,7 +30,14 @@ HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 WIDTHS = (80, 140)
 DRAWINGS = ("sysroot", "isolation", "network", "confirmation")
-TABLES = {"guest": Guest, "guest_network": GuestNetwork, "nspawn_host": HostSettings, "bridge": Bridge}
+TABLES = {
+    "guest": Guest,
+    "guest_network": GuestNetwork,
+    "k3s": K3s,
+    "artifact": Artifact,
+    "nspawn_host": HostSettings,
+    "bridge": Bridge,
+}
 
 
 def main() -> None:

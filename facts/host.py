@@ -40,6 +40,20 @@ class Denial(Record):
 
 
 @dataclass(frozen=True)
+class Stored(Record):
+    """A file of k3s that a host stores for its guests.
+
+    + size: in bytes; of one that is not whole, those that have arrived
+    + links: how many names it has: its own, and one in each guest that has it
+    + whole: whether all of it has arrived, with the right digest
+    """
+
+    size: int
+    links: int
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Host(Record):
     """A host, as guests find it.
 
@@ -62,6 +76,7 @@ class Host(Record):
     + modules: those of the kernel that guests may need and that are loaded, or built in
     + sysctls: the values in force that guests may need, by name
     + k3s_modules_file, k3s_sysctls_file: contents of the files at the paths of ours for k3s; None without one
+    + stored: files of k3s by their sha256
     + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
       versions
     + denials: what SELinux, enforcing, has denied since it last loaded a policy
@@ -87,6 +102,7 @@ class Host(Record):
     sysctls: dict[str, str] = field(default_factory=dict)
     k3s_modules_file: str | None = None
     k3s_sysctls_file: str | None = None
+    stored: dict[str, Stored] = field(default_factory=dict)
     state_version: int = 0
     denials: tuple[Denial, ...] = ()
 
@@ -129,6 +145,7 @@ def _host(parts: dict[str, Part]) -> Host:
         sysctls=dict(map(_sysctl, _lines(parts.get("sysctls")))),
         k3s_modules_file=_content(parts.get("k3s-modules-file")),
         k3s_sysctls_file=_content(parts.get("k3s-sysctls-file")),
+        stored=dict(map(_stored, _lines(parts.get("k3s-store")))),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
         denials=_denials(parts.get("selinux-denials")),
     )
@@ -155,6 +172,13 @@ def _sysctl(line: str) -> tuple[str, str]:
     """Return name and value of a line `PATH:VALUE`; the path lies below /proc/sys."""
     path, _, value = line.partition(":")
     return path.replace("/", "."), value
+
+
+def _stored(line: str) -> tuple[str, Stored]:
+    """Return digest and state of a line `SIZE LINKS NAME`; the name of a part is `.SHA256.part`."""
+    size, links, name = line.split(" ")
+    whole = not name.startswith(".")
+    return name.removeprefix(".").removesuffix(".part"), Stored(int(size), int(links), whole)
 
 
 def _selinux(enforce: Part | None) -> str:
@@ -193,6 +217,7 @@ HOST_PARTS = frozenset(
         "sysctls",
         "k3s-modules-file",
         "k3s-sysctls-file",
+        "k3s-store",
         "state-version",
     }
 )

@@ -18,6 +18,7 @@ TRIES = (
     *("conntrack-table", "conntrack", "forwarding", "bridge-filter", "bridge", "vxlan", "filter"),
 )
 """Names of the tests in a guest's answer."""
+_WORDS = ("space", "swap", "route", "route6", "service", "started", "node", "done")
 _MOST_ROUTES, _MOST_SWAPS = 512, 64
 
 
@@ -46,6 +47,30 @@ class Route(Record):
 
 
 @dataclass(frozen=True)
+class Service(Record):
+    """The service of k3s in a guest, and its node.
+
+    + load_state, unit_file_state, active_state: as systemctl(1) shows them
+    + need_daemon_reload: whether its file changed since systemd read it
+    + started: the inode of the binary that was started last; empty before
+    + node: the line of `kubectl get node`, or why there is none
+    """
+
+    load_state: str
+    unit_file_state: str
+    active_state: str
+    need_daemon_reload: bool
+    started: str = ""
+    node: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the cluster says that the node is ready."""
+        words = self.node.split(" ")
+        return len(words) > 1 and words[1].split(",")[0] == "Ready"
+
+
+@dataclass(frozen=True)
 class K3sProbe(Record):
     """The results of one guest.
 
@@ -53,6 +78,7 @@ class K3sProbe(Record):
     + free_bytes, size_bytes: of the file system of its /var
     + swaps: the kernel's swap devices
     + routes: the networks of its links
+    + service: of k3s; None where it has none
     """
 
     tries: dict[str, Try]
@@ -60,6 +86,7 @@ class K3sProbe(Record):
     size_bytes: int
     swaps: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    service: Service | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +121,14 @@ def _readable(part: Part) -> K3sProbe | Unreadable:
         if part.code != 0:
             return Unreadable(part.complaint)
         return _probe(part.lines)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, KeyError) as error:
         return not_understood(error)
 
 
 def _probe(lines: Iterable[str]) -> K3sProbe:
     """Read the lines that a guest printed. Whoever is root there may have it print anything."""
     tries: dict[str, Try] = {}
-    found: dict[str, list[str]] = {word: [] for word in ("space", "swap", "route", "route6", "done")}
+    found: dict[str, list[str]] = {word: [] for word in _WORDS}
     for line in lines:
         word, _, rest = line.partition(" ")
         if word in _MET:
@@ -122,6 +149,19 @@ def _probe(lines: Iterable[str]) -> K3sProbe:
         size_bytes=size,
         swaps=tuple(one_line(name, 120) for name in found["swap"]),
         routes=(*_routes(found["route"], _ipv4), *_routes(found["route6"], _ipv6)),
+        service=_service(found) if found["service"] else None,
+    )
+
+
+def _service(found: dict[str, list[str]]) -> Service:
+    shown = dict(line.partition("=")[::2] for line in found["service"])
+    return Service(
+        load_state=one_line(shown["LoadState"], 40),
+        unit_file_state=one_line(shown["UnitFileState"], 40),
+        active_state=one_line(shown["ActiveState"], 40),
+        need_daemon_reload=shown["NeedDaemonReload"] == "yes",
+        started=one_line(next(iter(found["started"]), ""), 40),
+        node=one_line(next(iter(found["node"]), ""), 200),
     )
 
 

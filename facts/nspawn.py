@@ -113,6 +113,20 @@ class FileSeen(Record):
 
 
 @dataclass(frozen=True)
+class Placed(Record):
+    """What a guest has of k3s.
+
+    + files: digests by path below /usr/lib/k3s, `k3s` and `images/...`; empty digests of unknown files
+    + inode: of the binary, by which a guest knows the one that it started
+    + cordoned: whether its node was cordoned for an upgrade, and is not yet back
+    """
+
+    files: dict[str, str] = field(default_factory=dict)
+    inode: str = ""
+    cordoned: bool = False
+
+
+@dataclass(frozen=True)
 class GuestSeen(Record):
     """A guest as a host has it; every field is empty for a guest that does not exist.
 
@@ -127,6 +141,7 @@ class GuestSeen(Record):
     + image: a tree or image of that name in /var/lib/machines; None without one
     + unwritten: whether a file that it was given was not there after its last start
     + refused: digest of the definition that did not come up when it was tried last; None without one
+    + k3s: what is placed of k3s; None where nothing was
     + trial: `running` while a changed definition is tried, `interrupted` when that was cut off; None else
     """
 
@@ -141,6 +156,7 @@ class GuestSeen(Record):
     image: str | None = None
     unwritten: bool = False
     refused: str | None = None
+    k3s: Placed | None = None
     trial: str | None = None
 
     @property
@@ -164,6 +180,7 @@ _OF_GUESTS = frozenset(
         "image",
         "unwritten",
         "refused",
+        "k3s-placed",
         "trial",
         "definition",
         "etc",
@@ -252,7 +269,19 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         image=_text(named, "image"),
         unwritten="unwritten" in named,
         refused=_text(named, "refused"),
+        k3s=_placed(named["k3s-placed"]) if "k3s-placed" in named else None,
         trial=_text(named, "trial"),
+    )
+
+
+def _placed(part: Part) -> Placed:
+    """Read lines `SHA256 INODE PATH`, and `cordoned`."""
+    refuse_failed([part])
+    lines = [line.split(" ") for line in part.lines if line != "cordoned"]
+    return Placed(
+        files={path: sha256 for sha256, _, path in lines},
+        inode=next((inode for _, inode, path in lines if path == "k3s"), ""),
+        cordoned="cordoned" in part.lines,
     )
 
 

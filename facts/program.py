@@ -32,6 +32,7 @@ _ORDER = (
     "networkmanager",
     "network",
     "machine",
+    "k3s",
     "facts/host",
     "facts/network",
     "facts/sysroots",

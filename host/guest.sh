@@ -200,6 +200,7 @@ remove() {
         [ "$purge" != purge ] || rm -rf --one-file-system "$sysroot/ostree/deploy/$name"
     fi
     [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
+    k3s_unplace "$name"
     rm -rf "$own/credentials" "$own/refused" "$own/unwritten" "$own/current"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
 }

@@ -96,10 +96,10 @@ layer() {
 # long as the sysctl file exists, so that one goes last.
 decommission() {
     if [ -d "$state" ]; then
-        left=$(find "$state" -mindepth 1 -maxdepth 1 ! -name .version ! -name lost+found -printf '%f ' | printable)
+        left=$(find "$state" -mindepth 1 -maxdepth 1 ! -name .version ! -name .k3s ! -name lost+found -printf '%f ' | printable)
         [ -z "$left" ] || die "$state still has ${left% }" "Remove these guests with \`purge: True\`, then run again."
         result=changed
-        rm -f "$state/.version"
+        rm -rf "$state/.version" "$state/.k3s"
         # It may be a file system of its own.
         [ "$(stat -c %d "$state")" != "$(stat -c %d "${state%/*}")" ] || rmdir "$state"
     fi

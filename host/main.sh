@@ -2,7 +2,7 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
-# MODE is facts, change, await, trial, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
+# MODE is facts, change, node, await, trial, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
 # package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
 # them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
@@ -31,6 +31,7 @@ main() {
     case $mode in
     facts) facts "$@" ;;
     change) change "$@" ;;
+    node) node "$@" ;;
     await) await_all "$@" ;;
     trial) trial "$@" ;;
     network-trial) network_trial "$@" ;;
@@ -117,6 +118,14 @@ change() {
     done
 }
 
+# node VERB NAME [ARGUMENT...]: one step without the lock: what is asked of a cluster may take minutes, and changes no host.
+node() {
+    verb=$1 guest=$2 scope='' output=
+    set -e
+    trap 'answer $?' EXIT
+    output=$(step "$@" 2>&1)
+}
+
 refuse_newer_state() {
     [ "$(state_version)" -le "$STATE_VERSION" ] ||
         die "this host was set up by a newer pyinfra-nspawn" "Use that version, or a later one."
@@ -134,7 +143,19 @@ step() {
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
     guest-links) guest_links "$@" ;;
+    k3s-append) k3s_append "$@" ;;
+    k3s-await) k3s_await "$@" ;;
+    k3s-cordoned) k3s_cordoned "$@" ;;
+    k3s-delete-node) k3s_delete_node "$@" ;;
+    k3s-drain) k3s_drain "$@" ;;
+    k3s-fetch) k3s_fetch "$@" ;;
     k3s-host) k3s_host "$@" ;;
+    k3s-leave) k3s_leave "$@" ;;
+    k3s-place) k3s_place "$@" ;;
+    k3s-prune) k3s_prune "$@" ;;
+    k3s-start) k3s_start "$@" ;;
+    k3s-uncordon) k3s_uncordon "$@" ;;
+    k3s-unplace) k3s_unplace "$@" ;;
     layer) layer ;;
     machines-target) machines_target ;;
     move) move "$@" ;;

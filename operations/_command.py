@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from pyinfra.api.exceptions import OperationValueError
 
 from pyinfra_nspawn.facts.program import text as program_text
 from pyinfra_nspawn.operations._confirm import ConfirmedProgram
+from pyinfra_nspawn.operations._node import NodeProgram
 from pyinfra_nspawn.operations._program import Program
+from pyinfra_nspawn.operations._transfer import TransferProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyinfra_nspawn.plans.step import Step
 
 
-def change(steps: Iterable[Step]) -> Program:
-    """Return the one command that runs these steps in order, and answers with what they changed.
+def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeProgram]:
+    """Yield the commands that run these steps in order: one, but for steps that take several.
 
     Raises `OperationValueError` for an argument that a program could take for an option.
     """
+    for large, group in itertools.groupby(steps, key=lambda step: bool(step.transfer or step.turn)):
+        if not large:
+            yield change(group)
+            continue
+        for step in group:
+            _words(step)  # refuses what it must
+            if step.transfer:
+                yield TransferProgram(step, step.transfer)
+            elif step.turn:
+                yield NodeProgram(step, step.turn)
+
+
+def change(steps: Iterable[Step]) -> Program:
+    """Return the one command that runs these steps in order, and answers with what they changed."""
     steps = tuple(steps)
     scope = sorted({f"guest:{step.guest}" if step.guest else "host" for step in steps})
     scope += ["sysroot"] if any(step.sysroot for step in steps) else []

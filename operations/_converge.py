@@ -7,7 +7,7 @@ whose answer says what became of it. No guest's trouble keeps another from being
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyinfra import logger
@@ -15,7 +15,8 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.operations.util.files import generate_color_diff
 
 from pyinfra_nspawn.facts.outcome import lost
-from pyinfra_nspawn.operations._command import change, wait
+from pyinfra_nspawn.operations._command import changes, wait
+from pyinfra_nspawn.operations._local import local_files
 from pyinfra_nspawn.operations._look import current_host, current_state, look, look_at_host
 from pyinfra_nspawn.operations._program import TERMINAL, Failure
 from pyinfra_nspawn.plans.finding import Finding
@@ -50,6 +51,7 @@ class _Work:
     + changed: verbs of the steps that changed something
     + errors: findings for which its run fails
     + started: whether its start was ordered; that it is not up yet is waited for, and no step
+    + turned: whether its turn is over; what its node is now is seen only when the guest is asked again
     """
 
     replan: Callable[[Snapshot], Plan]
@@ -57,6 +59,7 @@ class _Work:
     changed: list[str] = field(default_factory=list)
     errors: list[Finding] = field(default_factory=list)
     started: bool = False
+    turned: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -77,9 +80,10 @@ def converge_host(
 
     + otherwise: what to say when there is nothing to do
     """
+    local = local_files(guests)
 
     def replan(snapshot: Snapshot) -> Plan:
-        return plan_host(settings, guests, snapshot, concerns)
+        return plan_host(settings, guests, snapshot, concerns, local)
 
     snapshot = look_at_host()
     yield from _carry_out([_Work(replan, replan(snapshot))], snapshot, otherwise)
@@ -183,19 +187,31 @@ def _run(work: _Work, snapshot: Snapshot) -> Generator[PyinfraCommand, None, Sna
 
 
 def _run_once(work: _Work, snapshot: Snapshot) -> Generator[PyinfraCommand, None, Snapshot]:
-    """Run a guest's steps in one command, and plan again from its answer."""
+    """Run a guest's steps, in one command where they can be, and plan again from the answer."""
     before = work.steps
     for step in before:
         _show(step)
-    program = change(before)
-    yield program
-    snapshot = snapshot.updated(program.outcome.facts)
-    _take(work, program.outcome)
+    for program in changes(before):
+        yield program
+        snapshot = snapshot.updated(program.outcome.facts)
+        _take(work, program.outcome)
+        if work.errors:
+            break
     if not work.errors:
         work.started = work.started or any(map(_starts, before))
-        work.plan = work.replan(snapshot)
+        work.turned = work.turned or any(step.turn for step in before)
+        work.plan = _after_turn(work.replan(snapshot)) if work.turned else work.replan(snapshot)
         _fail(work, work.plan.errors or ([_not_converged(work)] if work.steps == before else []))
     return snapshot
+
+
+def _after_turn(plan: Plan) -> Plan:
+    """Return a plan without what it says of a node by what was seen before its turn."""
+    return replace(
+        plan,
+        findings=tuple(finding for finding in plan.findings if finding.field != "k3s"),
+        steps=tuple(step for step in plan.steps if not step.turn),
+    )
 
 
 def _wait(

@@ -10,12 +10,14 @@ from pyinfra_nspawn.operations._converge import converge_guests
 from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans import guest as plans
 from pyinfra_nspawn.plans import ready
+from pyinfra_nspawn.plans.k3s_node import k3s_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyinfra_nspawn.operations._converge import Commands
     from pyinfra_nspawn.specs import Guest, HostSettings
+    from pyinfra_nspawn.specs.cluster import Node
 
 
 @operation()
@@ -138,3 +140,27 @@ def k3s_ready(guests: Sequence[Guest]) -> Commands:
     if current_state().is_executing:
         stage, otherwise = ready.k3s_ready, "every precondition of k3s is met"
     yield from converge_guests(wanted, (stage,), otherwise, probed=ready.probed(wanted))
+
+
+@operation()
+def k3s_nodes(guests: Sequence[Guest], nodes: Sequence[Node] = ()) -> Commands:
+    """Have k3s run in those of these guests for which a binary is given, each a node that is ready.
+
+    + guests: guests that run
+    + nodes: of all clusters of the inventory, in its order: their servers are asked to move pods away
+
+    A node that is upgraded is drained before, unless its `drain` is False, and takes pods again once it is
+    ready. One host at a time (data key `k3s_at_once`), and none after a node that failed; agents that only
+    join wait for no other. A dry run of guests that do not run yet shows the steps that are due then.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.k3s_nodes(
+            name="Nodes",
+            guests=(Guest(name="node", k3s=K3s(binary=Artifact(path="k3s", sha256="0" * 64))),),
+        )
+    """
+    wanted = [guest for guest in guests if guest.k3s and guest.k3s.binary and guest.state == "running"]
+    yield from converge_guests(wanted, (k3s_node(nodes),), "all nodes are ready", probed=wanted)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.foreign import file_diff, foreign_to_unit, is_managed
+from pyinfra_nspawn.plans.k3s_node import not_left
 from pyinfra_nspawn.plans.step import Step
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def absent(comparison: Comparison) -> Iterator[Step | Finding]:
         return
     if errors := tuple(foreign_to_unit(comparison)):
         raise Refused(*errors)
+    if error := not_left(comparison):
+        raise Refused(error)
     yield Finding(
         "extra",
         "the guest exists",

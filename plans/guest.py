@@ -14,6 +14,7 @@ from pyinfra_nspawn.plans.definition import definition
 from pyinfra_nspawn.plans.deployment import deployment
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.foreign import foreign, foreign_diffs
+from pyinfra_nspawn.plans.k3s_node import k3s_place
 from pyinfra_nspawn.plans.place import stateroot
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import newer_state
@@ -37,11 +38,12 @@ STAGES: tuple[Stage, ...] = (
     commit,
     deployment,
     current,
+    k3s_place,
     definition,
     unit,
 )
 """All stages, in order; each plans as if the steps of those before it were done."""
-_OF_ABSENT = (adopt, absent)
+_OF_ABSENT = ("adopt", "k3s_left", "absent")
 
 __all__ = [
     "STAGES",
@@ -52,6 +54,7 @@ __all__ = [
     "current",
     "definition",
     "deployment",
+    "k3s_place",
     "plan_guest",
     "recover",
     "stateroot",
@@ -65,7 +68,9 @@ def plan_guest(guest: Guest, snapshot: Snapshot, stages: Sequence[Stage] = STAGE
     + stages: those of `STAGES` to plan
     """
     absence = guest.state == "absent"
-    stages = tuple(stage for stage in stages if (stage in _OF_ABSENT if absence else stage is not absent))
+    stages = tuple(
+        stage for stage in stages if (stage.__name__ in _OF_ABSENT if absence else stage is not absent)
+    )
     comparison = Comparison(guest, snapshot, frozenset(stage.__name__ for stage in stages))
     found: list[Step | Finding] = []
     try:

@@ -26,15 +26,25 @@ def health(comparison: Comparison) -> Iterator[Step | Finding]:
         yield _unreadable(comparison, machine)
     if degraded:
         yield _degraded(comparison, machine)
-    if machine.restarting_units:
-        yield _restarting(comparison, machine)
+    restarting = _restarting_units(comparison, machine)
+    if restarting:
+        yield _restarting(comparison, restarting)
     elif not (degraded or machine.system_state == "running"):
         yield _starting(comparison, machine)
     if comparison.seen.unwritten:
         yield _unwritten(comparison)
     settled = degraded or machine.system_state == "running"
-    if machine.restarting_units or comparison.seen.unwritten or not settled:
+    if restarting or comparison.seen.unwritten or not settled:
         yield awaited(comparison)
+
+
+def _restarting_units(comparison: Comparison, machine: Machine) -> tuple[str, ...]:
+    """Return the units that keep restarting, less a k3s of ours.
+
+    A node that is not ready is `k3s_node`'s trouble, and must not keep a run from coming so far.
+    """
+    ours = comparison.seen.k3s is not None
+    return tuple(unit for unit in machine.restarting_units if not (ours and unit == "k3s.service"))
 
 
 def awaited(comparison: Comparison) -> Step:
@@ -65,8 +75,7 @@ def _degraded(comparison: Comparison, machine: Machine) -> Finding:
     )
 
 
-def _restarting(comparison: Comparison, machine: Machine) -> Finding:
-    units = machine.restarting_units
+def _restarting(comparison: Comparison, units: tuple[str, ...]) -> Finding:
     problem = f"{', '.join(units)} keep{'s' if len(units) == 1 else ''} restarting"
     return _of_units(comparison, units, problem)
 

@@ -157,6 +157,8 @@ def _row(precondition: Precondition, seen: _Seen, before: dict[str, Row]) -> Row
         return Row(precondition, "untried", f"the snapshotter is {seen.k3s.snapshotter}")
     judge = _JUDGES.get(precondition.name)
     tried = judge(seen) if judge else seen.probe.tries[precondition.name]
+    if precondition.name == "overlay" and tried.met is False and seen.k3s.binary:
+        return Row(precondition, "untried", "not needed: k3s takes the snapshotter native")
     return Row(precondition, _STATES[tried.met], "" if tried.met else tried.said or "it fails")
 
 

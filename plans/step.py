@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyinfra_nspawn.specs import Artifact
+    from pyinfra_nspawn.specs.artifact import Kind
+
 
 @dataclass(frozen=True)
 class FileDiff:
@@ -34,6 +37,40 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A file that a host gets, in as many commands as that takes.
+
+    + artifact: the file
+    + kind: what it must be
+    """
+
+    artifact: Artifact
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a node of a cluster is changed, or taken out of it: in its turn, and not after one that failed.
+
+    + node: its name in the cluster
+    + server: host and guest of a server to ask; None where there is none
+    + alone: whether no other node is changed meanwhile
+    + drain_seconds: how long moving its pods away may take; 0 to leave them
+    + uncordon: whether pods may come back afterwards
+    + ready_seconds: how long it may take to be ready; 0 for a node that leaves
+    + removed: whether its guest is removed afterwards
+    """
+
+    node: str
+    server: tuple[str, str] | None = None
+    alone: bool = True
+    drain_seconds: int = 0
+    uncordon: bool = False
+    ready_seconds: int = 0
+    removed: bool = False
+
+
+@dataclass(frozen=True)
 class Step:
     """One verb of the program on the host.
 
@@ -49,6 +86,8 @@ class Step:
     + sysroot: whether it changes the host's own sysroot, which must then be read again
     + network: whether it changes the host's network, which must then be read again
     + confirmation: of a change that may cut the connection; None for all others
+    + transfer: of a file that is brought in a loop of commands; None for all others
+    + turn: of a node of a cluster; None for all others
     """
 
     text: str
@@ -61,6 +100,8 @@ class Step:
     program: bool = False
     network: bool = False
     confirmation: Confirmation | None = None
+    transfer: Transfer | None = None
+    turn: Turn | None = None
 
 
 def encoded(text: str) -> str:

@@ -8,6 +8,7 @@ from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding, Kind
 from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import all_concerns_of, plan_host
+from pyinfra_nspawn.plans.k3s_node import k3s_node
 from pyinfra_nspawn.plans.orphan import orphans
 from pyinfra_nspawn.plans.ready import k3s_ready
 from pyinfra_nspawn.reports.report import FleetReport, Report
@@ -99,6 +100,7 @@ def _findings(visit: Visit) -> Iterator[Finding]:
         yield from plan.findings
         if guest.k3s and not (plan.errors or plan.steps):
             yield from plan_guest(guest, seen, (k3s_ready,)).errors
+            yield from plan_guest(guest, seen, (k3s_node(()),)).findings
     if visit.settings.state == "present":  # else they are errors of the host
         yield from orphans(visit.guests, seen)
 

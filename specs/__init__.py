@@ -1,5 +1,6 @@
 """What is wanted: frozen models that validate an inventory's data. No pyinfra, no I/O."""
 
+from pyinfra_nspawn.specs.artifact import Artifact
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import File
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
@@ -11,6 +12,7 @@ from pyinfra_nspawn.specs.source import Source
 
 __all__ = [
     "Adopted",
+    "Artifact",
     "Bind",
     "Bridge",
     "File",

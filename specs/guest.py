@@ -11,7 +11,7 @@ from pyinfra_nspawn.specs import credentials
 from pyinfra_nspawn.specs.base import Items, Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import FilePath, FileText
-from pyinfra_nspawn.specs.k3s import CONFIG, K3sOrTrue
+from pyinfra_nspawn.specs.k3s import CONFIG, PREPARE, PROFILE, SERVICE, TOKEN, K3sOrTrue
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
     AuthorizedKey,
@@ -73,7 +73,7 @@ class Guest(Spec):
     + files: by path; a text, or a `File`. Each file once, `authorized_keys` and credentials included
     + credentials: by name, as systemd.system-credentials(7) lists them; kept secret. With keys and files
       (in base64) they take 1 MiB at most
-    + k3s: `True`, or a `K3s`: ready for k3s, with isolation `overlay`. None by default
+    + k3s: `True`: ready for k3s, with isolation `overlay`; or a `K3s`: a node of a cluster. None by default
     + adopt: take over the stateroot, drop-ins and files of that name that somebody made by hand;
       `--data adopt=NAME` sets it for one run
     """
@@ -133,6 +133,9 @@ class Guest(Spec):
             raise ValueError("k3s: needs isolation 'overlay', which it has by itself")
         if CONFIG in self.files:
             raise ValueError(f"files: {CONFIG} is made of `k3s`; write its keys in `config` there")
+        for path in (SERVICE, PREPARE, PROFILE, TOKEN) if self.k3s.binary else ():
+            if path in self.files:
+                raise ValueError(f"files: {path} is made of `k3s`; remove it")
         return self
 
     @model_validator(mode="after")

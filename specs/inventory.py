@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
 from pyinfra_nspawn.specs.host import HostSettings
-from pyinfra_nspawn.specs.k3s import with_k3s
+from pyinfra_nspawn.specs.k3s_guest import with_k3s
 
 Data = Mapping[str, Any]
 """A host's data by key; what group data says of it included."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from pyinfra_nspawn.specs.base import Items, Line, Spec
-from pyinfra_nspawn.specs.bind import Bind
-from pyinfra_nspawn.specs.file import File
+from pyinfra_nspawn.specs.artifact import Artifact
+from pyinfra_nspawn.specs.base import Items, Line, Secret, Spec
 from pyinfra_nspawn.specs.names import matching
 
-if TYPE_CHECKING:
-    from pyinfra_nspawn.specs.guest import Guest
-
 CONFIG = "/etc/rancher/k3s/config.yaml"
+TOKEN = "/etc/rancher/k3s/cluster-token"
+SERVICE = "/etc/systemd/system/k3s.service"
+PREPARE = "/etc/rancher/k3s/prepare"
+PROFILE = "/etc/profile.d/k3s.sh"
+PLACE = "/usr/lib/k3s"
+"""Where a guest sees the binary; its /usr is a layer that nspawn makes mount points in."""
+IMAGES = "/var/lib/rancher/k3s/agent/images"
+"""Where k3s looks for archives of images (https://docs.k3s.io/installation/airgap)."""
+API_PORT = 6443
+
 MODULES_FILE = "/etc/modules-load.d/60-pyinfra-nspawn-k3s.conf"
 SYSCTLS_FILE = "/etc/sysctl.d/60-pyinfra-nspawn-k3s.conf"
 
@@ -50,6 +57,9 @@ _SECRETS = (
     *("etcd-s3-access-key", "etcd-s3-secret-key", "etcd-s3-session-token"),
 )
 
+# k3s passes over files with another suffix (pkg/agent/containerd).
+_ARCHIVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(tar|tar\.gz|tgz|tar\.zst|tar\.lz4|tar\.bz2)")
+
 _RANGES = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 """The networks of pods and of services, and what k3s takes by itself."""
 
@@ -57,25 +67,74 @@ Label = Annotated[Line, matching(r"[A-Za-z0-9./_-]+=[A-Za-z0-9._-]*", "must be l
 NodeName = Annotated[
     Line, matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "must be a DNS name in lower case")
 ]
+ClusterName = Annotated[
+    Line, matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "must be letters, digits and '-', in lower case")
+]
+ServerUrl = Annotated[
+    Line, matching(r"https://[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}", "must be like https://192.0.2.10:6443")
+]
+
+
+def _one_word(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text or text.split() != [text]:
+        raise ValueError("must be one word")
+    return secret
+
+
+Token = Annotated[Secret, AfterValidator(_one_word)]
+
+# What the fields below write into config.yaml of a guest whose k3s is placed.
+_FIELDS = {
+    "cluster-init": "cluster_init",
+    "node-label": "node_labels",
+    "node-name": "node_name",
+    "server": "server",
+    "tls-san": "tls_names",
+    "token-file": "token",
+    "with-node-id": "node_name",
+}
+_OF_BINARY = ("images", "role", "server", "cluster_init", "token")
 
 
 class K3s(Spec):
-    """The inventory's `k3s` of a guest: `True`, or what its config.yaml says.
+    """The inventory's `k3s` of a guest: `True`, or a node of a cluster.
 
     The guest has isolation `overlay`, all capabilities, the system calls and devices that runc and kubelet
     need, and its host the modules and sysctls, now and at boot. Such a guest is as trusted as its host.
 
-    + node_name: by default k3s takes the guest's hostname
+    + binary: k3s itself, an `Artifact`. None by default: the guest is ready for k3s, and none is placed
+    + images: archives of images for guests without a registry, each an `Artifact`
+    + role: `server` (by default) or `agent`
+    + cluster: the guests of an inventory with the same are one cluster; `default` by default. Its first
+      server in the order of the inventory is the one that the others join
+    + server: the URL of a server to join, where that is not one of the inventory
+    + cluster_init: keep the cluster in etcd instead of SQLite; True by itself with several servers
+    + token: the secret by which nodes join; every node of a cluster needs the same, but for a server alone
+    + node_name: by default the guest's hostname
     + node_labels: of the node, `KEY=VALUE`
     + tls_names: names and addresses in the certificate of the API server
     + config: what else config.yaml says, by key as in https://docs.k3s.io/cli/server. `kube-proxy-arg` is
       added to ours
+    + drain: move pods away before a node is upgraded or removed; True by default
+    + drain_seconds: how long that may take; 300 by default
+    + ready_seconds: how long a node may take until it is ready; 300 by default
     """
 
+    binary: Artifact | None = None
+    images: Annotated[tuple[Artifact, ...], Items] = ()
+    role: Literal["server", "agent"] = "server"
+    cluster: ClusterName = "default"
+    server: ServerUrl | None = None
+    cluster_init: bool = False
+    token: Token | None = None
     node_name: NodeName | None = None
     node_labels: Annotated[tuple[Label, ...], Items] = ()
     tls_names: Annotated[tuple[Line, ...], Items] = ()
     config: dict[Line, bool | int | Line | list[Line]] = Field(default={})
+    drain: bool = True
+    drain_seconds: int = Field(default=300, gt=0, le=86400)
+    ready_seconds: int = Field(default=300, gt=0, le=86400)
 
     @field_validator("config")
     @classmethod
@@ -86,6 +145,41 @@ class K3s(Spec):
         for network in (text for key in _RANGES for text in _listed(config.get(key))):
             ip_network(network)  # its own words are fit for people
         return config
+
+    @model_validator(mode="after")
+    def _place_something(self) -> K3s:
+        if self.binary is None:
+            if given := [field for field in _OF_BINARY if field in self.model_fields_set]:
+                raise ValueError(f"{', '.join(given)}: needs `binary`; without one nothing is placed")
+            return self
+        if taken := sorted(_FIELDS.keys() & self.config.keys()):
+            raise ValueError(f"config: {taken[0]}: use the field {_FIELDS[taken[0]]} in its place")
+        return self
+
+    @model_validator(mode="after")
+    def _join_as_agent(self) -> K3s:
+        if self.role == "agent" and (self.tls_names or self.cluster_init):
+            raise ValueError("tls_names, cluster_init: are only for servers")
+        return self
+
+    @model_validator(mode="after")
+    def _name_images(self) -> K3s:
+        names = [archive.name for archive in self.images]
+        for name in names:
+            if not _ARCHIVE.fullmatch(name):
+                raise ValueError(
+                    f"images: {name!r} is no name of an archive; k3s reads .tar, .tar.gz, .tar.zst"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"images: more than one is called {name}")
+        return self
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """What is placed, by its path below the guest's directory of k3s."""
+        if self.binary is None:
+            return {}
+        return {"k3s": self.binary, **{f"images/{archive.name}": archive for archive in self.images}}
 
     @property
     def ranges(self) -> dict[str, tuple[str, ...]]:
@@ -103,6 +197,9 @@ class K3s(Spec):
             "node-name": self.node_name,
             "node-label": list(self.node_labels),
             "tls-san": list(self.tls_names),
+            "server": self.server,
+            "cluster-init": self.cluster_init,
+            "token-file": TOKEN if self.token else None,
         }
         values = {**_OWN, **{key: value for key, value in named.items() if value}, **self.config}
         given = self.config.get("kube-proxy-arg", [])
@@ -125,30 +222,3 @@ def _from_true(value: object) -> object:
 
 
 K3sOrTrue = Annotated[K3s, BeforeValidator(_from_true)]
-
-
-def with_k3s(guest: Guest) -> Guest:
-    """Return a guest with all that k3s needs of it; unchanged without `k3s`."""
-    if guest.k3s is None:
-        return guest
-    config = File(content=SecretStr(guest.k3s.to_yaml()), mode="0600")
-    given = {bind.source for bind in guest.binds}
-    # kube-proxy reads the size of the conntrack table in /sys/module, which nspawn's /sys lacks.
-    needed = (Bind(source=path) for path in ("/sys/module", "/usr/lib/modules") if path not in given)
-    tasks = guest.limits.tasks_max or "infinity"
-    return guest.model_copy(
-        update={
-            "isolation": "overlay",
-            "binds": (*guest.binds, *needed),
-            "capabilities": ("all",),
-            # runc joins a session keyring and loads device filters. systemd-nspawn's own list lacks
-            # open_by_handle_at(2), which opens files past all mounts; no group of calls may bring it in.
-            "system_calls": (*guest.system_calls, "@keyring", "bpf", "perf_event_open", "~open_by_handle_at"),
-            "devices": (
-                *(item for item in guest.devices if not item.startswith("/dev/kmsg ")),
-                "/dev/kmsg r",
-            ),
-            "limits": guest.limits.model_copy(update={"tasks_max": tasks}),
-            "files": {**guest.files, CONFIG: config},
-        }
-    )

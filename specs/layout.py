@@ -75,6 +75,11 @@ class Layout:
         return f"{self.directory}/credentials"
 
     @property
+    def k3s(self) -> str:
+        """The directory with its files of k3s: hard links to those that the host stores."""
+        return f"{self.directory}/k3s"
+
+    @property
     def refused(self) -> str:
         """The file with the digest of the definition that did not come up."""
         return f"{self.directory}/refused"

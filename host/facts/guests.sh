@@ -190,8 +190,17 @@ guest_directory() { # NAME
     for _link in current stateroot; do
         [ ! -L "$state/$1/$_link" ] || brief "$_link $1" readlink "$state/$1/$_link"
     done
+    [ ! -d "$state/$1/k3s" ] || brief "k3s-placed $1" guest_placed "$state/$1/k3s"
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
+}
+
+# SHA256 INODE PATH of each file of k3s that is placed for it; the digest is empty where the host does not store it.
+guest_placed() { # DIRECTORY
+    for _path in "$1"/* "$1/images"/*; do
+        [ ! -f "$_path" ] || echo "$(stored_as "$_path") $(stat -c %i "$_path") ${_path#"$1/"}"
+    done
+    [ ! -e "$1/.cordoned" ] || echo cordoned
 }
 
 guest_files() { # NAME

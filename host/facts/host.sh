@@ -22,6 +22,7 @@ facts_host() {
         part k3s-modules-file without_nul "$etc/modules-load.d/60-pyinfra-nspawn-k3s.conf"
     [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf" ] ||
         part k3s-sysctls-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf"
+    [ ! -d "$state/.k3s" ] || brief k3s-store host_store
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
     [ "$(cat /sys/fs/selinux/enforce 2>/dev/null)" != 1 ] || brief selinux-denials selinux_denials
@@ -58,6 +59,11 @@ host_sysctls() {
     grep -s . vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
         kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/bridge/bridge-nf-call-arptables \
         net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-iptables net/netfilter/nf_conntrack_max || :
+}
+
+# SIZE LINKS NAME of each stored file of k3s; one that is not whole is called .SHA256.part.
+host_store() {
+    stat -c '%s %h %n' "$state/.k3s"/* "$state/.k3s"/.*.part 2>/dev/null | sed 's| /.*/| |' || :
 }
 
 host_first_line() {

@@ -4,12 +4,12 @@
 # guest_k3s NAME: the unit has a cgroup, a /var/tmp and mounts of its own, which end with it. Its device list lacks /dev/full:
 # only a filter in bpf keeps that closed. What takes a module that is not loaded is left out: the kernel would load it.
 guest_k3s() {
-    printf 'modules="%s"\n%s\n' "$(host_modules | tr '\n' ' ')" "$TEST_K3S" |
+    printf 'modules="%s"\n%s\n%s\n' "$(host_modules | tr '\n' ' ')" "$NODE" "$TEST_K3S" |
         guest_part "k3s $1" in_guest "$1" "Test the preconditions of k3s" --property=Delegate=yes --property=PrivateTmp=yes \
             --property=DevicePolicy=strict --property="DeviceAllow=/dev/null rw" --property="DeviceAllow=/dev/kmsg r"
 }
 
-# A line each: `met NAME`, `unmet NAME TEXT`, `untried NAME TEXT`, or a measured value.
+# A line each: `met NAME`, `unmet NAME TEXT`, `untried NAME TEXT`, or a measured value. At the end the service of k3s.
 # shellcheck disable=SC2016 # for the guest's shell
 TEST_K3S='
 exec 2>/dev/null
@@ -97,4 +97,9 @@ done
 while read -r _network _length _ _ _gateway _ _ _ _ _link; do
     echo "route6 $_link $_network $_length $_gateway"
 done </proc/net/ipv6_route
+if [ -e /etc/systemd/system/k3s.service ]; then
+    systemctl show -p LoadState,UnitFileState,ActiveState,NeedDaemonReload k3s.service | sed "s/^/service /"
+    sed "s/^/started /" /run/k3s/started
+    [ ! -e /run/k3s/started ] || node | sed "s/^/node /"
+fi
 echo done'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyinfra_nspawn.specs.k3s import IMAGES, PLACE
 from pyinfra_nspawn.specs.paths import canonical
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ def _mounts(guest: Guest, layout: Layout) -> Iterator[str]:
     for bind in sorted(guest.binds, key=target):
         option = "--bind-ro" if bind.read_only else "--bind"
         yield f"{option}={bind.source}:{target(bind)}{mapped if bind.idmap else ''}"
+    if guest.k3s and guest.k3s.binary:
+        # Directories: another binary appears in them without a restart of the guest.
+        yield f"--bind-ro={layout.k3s}:{PLACE}"
+        yield f"--bind-ro={layout.k3s}/images:{IMAGES}"
     for path, access in sorted(map(str.split, guest.devices)):
         yield f"--bind={path}" if "w" in access else f"--bind-ro={path}"
 

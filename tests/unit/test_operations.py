@@ -31,7 +31,7 @@ from pyinfra_nspawn.operations._program import TERMINAL, controller
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.reports.summary import Row, Summary, summary_of
-from pyinfra_nspawn.specs import Bridge, Guest, HostSettings
+from pyinfra_nspawn.specs import Artifact, Bridge, Guest, HostSettings, K3s
 from tests.unit.answers import answer, file_header, part, value
 from tests.unit.fleet import (
     ABC,
@@ -83,7 +83,8 @@ def test_each_operation_has_an_example_that_calls_it(function):
     call = expression.value
     module = function.__module__.rpartition(".")[2]
     assert ast.unparse(call.func) == f"{module}.{function.__name__}"
-    names = {"Bridge": Bridge, "Guest": Guest, "HostSettings": HostSettings}
+    specs = (Artifact, Bridge, Guest, HostSettings, K3s)
+    names = {spec.__name__: spec for spec in specs}
     arguments = {word.arg: eval(ast.unparse(word.value), names) for word in call.keywords}
     assert not call.args
     assert arguments.pop("name")

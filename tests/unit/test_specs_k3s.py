@@ -6,7 +6,10 @@ import yaml
 from pyinfra_nspawn.specs import Guest, K3s
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.inventory import guests_from
-from pyinfra_nspawn.specs.k3s import CONFIG
+from pyinfra_nspawn.specs.k3s import CONFIG, PREPARE, PROFILE, SERVICE
+
+DIGEST = "0" * 64
+PLACED = {"binary": {"path": "k3s", "sha256": DIGEST}}
 
 
 def wanted(**fields: object) -> Guest:
@@ -103,9 +106,36 @@ def test_any_text_is_kept(text):
         ({"k3s": {"node_name": "A_B"}}, "must be a DNS name"),
         ({"k3s": {"nod_name": "a"}}, "k3s.nod_name: no such field"),
         ({"k3s": False}, "k3s: "),
+        ({"k3s": {"token": "secret"}}, "token: needs `binary`"),
+        ({"k3s": {"role": "agent"}}, "role: needs `binary`"),
+        ({"k3s": {"binary": {"sha256": DIGEST}}}, "needs either `path` or `url`"),
+        ({"k3s": {"binary": {"path": "k", "url": "https://x/k", "sha256": DIGEST}}}, "needs either `path`"),
+        ({"k3s": {"binary": {"path": "k", "sha256": "0"}}}, "must be a sha256"),
+        ({"k3s": {"binary": {"url": "file:///etc/shadow", "sha256": DIGEST}}}, "must be a URL that begins"),
+        ({"k3s": {"binary": {"url": 'https://x/"\\n', "sha256": DIGEST}}}, "must not hold spaces, quotes"),
+        ({"k3s": {**PLACED, "token": "a secret"}}, "token: must be one word"),
+        ({"k3s": {**PLACED, "config": {"server": "x"}}}, "server: use the field server"),
+        ({"k3s": {**PLACED, "config": {"with-node-id": True}}}, "use the field node_name"),
+        ({"k3s": {**PLACED, "role": "agent", "tls_names": ["x"]}}, "are only for servers"),
+        ({"k3s": {**PLACED, "images": [{"path": "a.iso", "sha256": DIGEST}]}}, "is no name of an archive"),
+        (
+            {"k3s": {**PLACED, "images": [{"path": p, "sha256": DIGEST} for p in ("a.tar", "b/a.tar")]}},
+            "more than one",
+        ),
+        ({"k3s": PLACED, "files": {SERVICE: "x"}}, f"files: {SERVICE} is made of `k3s`"),
     ],
 )
 def test_what_cannot_be_is_refused(fields, problem):
     words = refusal(**fields)
     assert problem in words
     assert "secret" not in words.replace("is a secret", "")
+
+
+def test_a_binary_brings_its_service_and_its_way_into_the_path():
+    found = wanted(k3s={**PLACED, "images": [{"url": "https://x/y/images.tar.zst", "sha256": "1" * 64}]})
+    assert set(found.files) == {CONFIG, SERVICE, PREPARE, PROFILE}
+    assert {path: item.sha256 for path, item in found.k3s.artifacts.items()} == {
+        "k3s": DIGEST,
+        "images/images.tar.zst": "1" * 64,
+    }
+    assert set(wanted().files) == {CONFIG}

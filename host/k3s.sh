@@ -1,0 +1,280 @@
+# shellcheck shell=sh
+# k3s itself: files stored once on a host, by their digests, and hard links to them for each guest; its service in a guest.
+
+# store_directory: guests see files of it, read-only, and no user of the host comes by it.
+store_directory() {
+    store=$state/.k3s
+    # shellcheck disable=SC2174 # all above it is there
+    mkdir -p -m 0700 "$state"
+    [ -d "$store" ] || mkdir -m 0700 "$store"
+}
+
+# is_stored SHA256: whole; otherwise sets part to where it is put together, and have_bytes to how much there is.
+is_stored() {
+    part=$store/.$1.part have_bytes=0
+    [ ! -f "$store/$1" ] || return 0
+    [ ! -f "$part" ] || have_bytes=$(stat -c %s "$part")
+    return 1
+}
+
+# k3s_append - SHA256 KIND SIZE OFFSET BYTES: the bytes of a file from OFFSET on, in base64. Those that do not continue what is
+# there are passed over: the answer says how much that is.
+k3s_append() {
+    sha256=$2
+    store_directory
+    ! is_stored "$sha256" || return 0
+    [ "$have_bytes" = "$5" ] || return 0
+    result=changed
+    if ! head -c "$6" <&4 | base64 -d >>"$part"; then
+        rm -f "$part"
+        die "it cannot be stored" "$(hint '')"
+    fi
+    [ "$(stat -c %s "$part")" -lt "$4" ] || finish "$sha256" "$3"
+}
+
+# k3s_fetch - SHA256 KIND SECONDS BYTES: goes on with it for so long. The URL was sent: it may hold a password.
+k3s_fetch() {
+    sha256=$2
+    url=$(received "$5")
+    store_directory
+    ! is_stored "$sha256" || return 0
+    have curl || die "the host has no curl" "Install it, or give a \`path\` in the place of the \`url\`."
+    _code=0
+    _said=$(printf 'url = "%s"\n' "$url" | curl --config - --fail --location --silent --show-error --proto =http,https \
+        --max-time "$4" --connect-timeout 10 --continue-at - --output "$part" 2>&1) || _code=$?
+    _before=$have_bytes
+    is_stored "$sha256" || :
+    case $_code in
+    0) finish "$sha256" "$3" ;;
+    # It took too long: more of it is there than before.
+    28) [ "$have_bytes" -gt "$_before" ] || die "nothing arrived within $4 s" "Check the \`url\`, then run again." ;;
+    # The server has no ranges, and it begins anew; or (416, below) it has no more of it.
+    33 | 36) rm -f "$part" ;;
+    23)
+        rm -f "$part"
+        die "it cannot be stored" "$(hint 'No space left on device')"
+        ;;
+    *)
+        _said=$(printf '%s\n' "$_said" | tail -n 1)
+        case $_code$_said in
+        22*' 416'*) rm -f "$part" ;;
+        *) die "it cannot be fetched: $_said" "Check the \`url\`, and the host's way to it." ;;
+        esac
+        ;;
+    esac
+    result=changed
+}
+
+# finish SHA256 KIND: what was put together becomes a stored file, or is thrown away.
+finish() {
+    _found=$(sha256sum <"$part")
+    _found=${_found%% *}
+    if [ "$_found" != "$1" ]; then
+        rm -f "$part"
+        die "its sha256 is $_found" "Correct the sha256, or get the file anew."
+    fi
+    case $2 in
+    binary) if ! is_native "$part"; then
+        rm -f "$part"
+        die "it is no program for this host ($(uname -m))" "Take the binary of the host's architecture."
+    fi ;;
+    esac
+    chmod 0755 "$part"
+    sync "$part"
+    mv -fT "$part" "$store/$1"
+}
+
+# is_native FILE: by the beginning of an ELF file: magic, class, byte order and machine (elf(5)).
+is_native() {
+    [ "$(elf "$1")" = "$(elf /proc/self/exe)" ]
+}
+
+elf() { # FILE
+    od -An -tx1 -N6 "$1"
+    od -An -tx1 -j18 -N2 "$1"
+}
+
+# k3s_place NAME SHA256=PATH...: the guest has these files, and no others. What no guest has any more is removed.
+k3s_place() {
+    name=$1
+    shift
+    own_directory "$name"
+    store_directory
+    place=$state/$name/k3s
+    for _entry; do
+        is_stored "${_entry%%=*}" ||
+            die "the host does not have ${_entry#*=} of k3s" "Run deploys/host.py, which brings it."
+    done
+    [ -d "$place" ] || mkdir -m 0755 "$place"
+    [ -d "$place/images" ] || mkdir -m 0755 "$place/images"
+    for _entry; do
+        hard_link "$store/${_entry%%=*}" "$place/${_entry#*=}"
+    done
+    for _path in "$place"/* "$place/images"/*; do
+        [ -f "$_path" ] || continue
+        case " $* " in *"=${_path#"$place/"} "*) ;; *) unlink_placed "$_path" ;; esac
+    done
+    rm -f "$place"/.*.new "$place/images"/.*.new
+}
+
+hard_link() { # FILE PATH
+    # shellcheck disable=SC3013 # of POSIX 2024; all shells that a host has as sh know it
+    [ ! "$1" -ef "$2" ] || return 0
+    result=changed
+    _old=$(stored_as "$2")
+    ln -fT "$1" "${2%/*}/.${2##*/}.new"
+    mv -fT "${2%/*}/.${2##*/}.new" "$2"
+    forget "$_old"
+}
+
+unlink_placed() { # PATH
+    result=changed
+    _old=$(stored_as "$1")
+    rm -f "$1"
+    forget "$_old"
+}
+
+# stored_as PATH: the digest by which that file is stored; nothing where it is not.
+stored_as() {
+    for _stored in "$state/.k3s"/*; do
+        # shellcheck disable=SC3013
+        [ ! "$_stored" -ef "$1" ] || echo "${_stored##*/}"
+    done
+}
+
+# forget SHA256: unless a guest has it.
+forget() {
+    [ -z "$1" ] || [ "$(stat -c %h "$state/.k3s/$1")" != 1 ] || rm -f "$state/.k3s/$1"
+}
+
+# k3s_unplace NAME: of a guest that has no k3s any more.
+k3s_unplace() {
+    [ ! -d "$state/$1/k3s" ] || {
+        for _path in "$state/$1/k3s"/* "$state/$1/k3s/images"/*; do
+            [ ! -f "$_path" ] || unlink_placed "$_path"
+        done
+        result=changed
+        rm -rf "$state/$1/k3s"
+    }
+    rmdir "$state/.k3s" 2>/dev/null || :
+}
+
+# k3s_prune - SHA256...: removes what no guest has and none is to get, as killed runs and changed inventories leave it.
+k3s_prune() {
+    shift
+    for _path in "$state/.k3s"/* "$state/.k3s"/.*.part; do
+        [ -f "$_path" ] || continue
+        _sha256=${_path##*/} _sha256=${_sha256#.} _sha256=${_sha256%.part}
+        case " $* " in *" $_sha256 "*) continue ;; esac
+        [ "$(stat -c %h "$_path")" = 1 ] || continue
+        result=changed
+        rm -f "$_path"
+    done
+    rmdir "$state/.k3s" 2>/dev/null || :
+}
+
+# k3s_cordoned NAME yes|no: what is left of an upgrade that was cut off is undone by the next run.
+k3s_cordoned() {
+    case $2 in yes) : >"$state/$1/k3s/.cordoned" ;; no) rm -f "$state/$1/k3s/.cordoned" ;; esac
+}
+
+# k3s_start NAME: its service is enabled, and runs the binary that is placed now.
+k3s_start() {
+    tool_seconds=150 # systemd gives a service 90 s to stop
+    _inode=$(stat -c %i "$state/$1/k3s/k3s") || die "its k3s is not placed" "Run again."
+    _said=$(printf 'inode=%s\n%s\n' "$_inode" "$START_K3S" | in_guest "$1" "Start k3s") || {
+        said "journal $1" "$(printf '%s\n' "$_said" | printable)" >&3
+        die "k3s.service does not start" "Run \"journalctl -M $1 -u k3s\" on the host."
+    }
+    case $_said in *changed*) result=changed ;; esac
+}
+
+# shellcheck disable=SC2016 # for the guest's shell
+START_K3S='
+asked() { systemctl show --value -p "$1" k3s.service; }
+# Its file is written while the guest starts, when systemd has read all units.
+case $(asked NeedDaemonReload)$(asked LoadState) in noloaded) ;; *) systemctl daemon-reload ;; esac
+[ "$(systemctl is-enabled k3s.service)" = enabled ] || { echo changed; systemctl enable k3s.service || exit; }
+[ "$(asked ActiveState) $(cat /run/k3s/started 2>/dev/null)" != "active $inode" ] || exit 0
+echo changed
+systemctl reset-failed k3s.service
+systemctl restart k3s.service'
+
+# k3s_leave NAME: its service does not run, nor start again.
+k3s_leave() {
+    tool_seconds=150
+    [ -e "$run/systemd/machines/$1" ] || return 0
+    result=changed
+    echo 'systemctl disable --now k3s.service' | in_guest "$1" "Stop k3s" >/dev/null ||
+        die "k3s.service does not stop" "Run \"journalctl -M $1 -u k3s\" on the host."
+}
+
+# kubectl NAME WORD...: in a server, as k3s itself runs it.
+kubectl() {
+    _server=$1
+    shift
+    _line=
+    for _word; do _line="$_line '$_word'"; done
+    echo "exec /usr/lib/k3s/k3s kubectl$_line" | in_guest "$_server" "Ask the cluster"
+}
+
+# k3s_drain NAME NODE SECONDS: asked of the server NAME. It may take as long as the pods of NODE take to end.
+k3s_drain() {
+    result=changed
+    tool_seconds=$(($3 + 30))
+    _said=$(kubectl "$1" drain "$2" --ignore-daemonsets --delete-emptydir-data "--timeout=$3s") || {
+        case $_said in *"(NotFound)"*) return ;; esac
+        kubectl "$1" uncordon "$2" >/dev/null || :
+        die "node $2 cannot be drained: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
+            "End or move its pods, or set \`drain: False\`."
+    }
+}
+
+# k3s_uncordon NAME NODE: a server that was started a moment ago may not answer yet.
+k3s_uncordon() {
+    result=changed
+    _tries=30
+    until _said=$(kubectl "$1" uncordon "$2"); do
+        _tries=$((_tries - 1))
+        [ "$_tries" != 0 ] || break
+        sleep 1
+    done
+    [ "$_tries" != 0 ] ||
+        die "node $2 stays cordoned: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
+            "Run \"kubectl uncordon $2\"."
+}
+
+k3s_delete_node() { # NAME NODE
+    result=changed
+    _said=$(kubectl "$1" delete node "$2" --ignore-not-found) ||
+        die "node $2 cannot be deleted: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
+            "Run \"kubectl delete node $2\"."
+}
+
+# k3s_await NAME NODE SECONDS: until the node says that it is ready.
+k3s_await() {
+    now
+    _began=$now
+    while :; do
+        _said=$(printf '%s\nnode\n' "$NODE" | in_guest "$1" "Look at the node" | head -c 300 | printable)
+        case $_said in
+        *NotReady*) ;;
+        "$2 Ready"*) return ;;
+        esac
+        now
+        [ $((now - _began)) -lt "$3" ] || break
+        sleep 1
+    done
+    die "node $2 is not ready (waited $3 s): ${_said:-it gave no answer}" \
+        "Run \"journalctl -M $1 -u k3s\" on the host."
+}
+
+# Every node may read itself, as its kubelet. facts/k3s.sh reads this too.
+# shellcheck disable=SC2016 # for the guest's shell
+NODE='
+node() {
+    _kubeconfig=/var/lib/rancher/k3s/agent/kubelet.kubeconfig
+    [ -e "$_kubeconfig" ] || { echo "k3s is starting"; return; }
+    timeout 10 /usr/lib/k3s/k3s kubectl --kubeconfig "$_kubeconfig" get node --no-headers \
+        "$(sed -n "s/^node-name: \"\(.*\)\"/\1/p" /etc/rancher/k3s/config.yaml)" 2>&1 | tr -s " " | tail -n 1
+}'

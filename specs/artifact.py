@@ -1,0 +1,53 @@
+"""A file that a host gets whole: from the controller, or from a URL that the host reaches."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, model_validator
+
+from pyinfra_nspawn.specs.base import Line, Spec
+from pyinfra_nspawn.specs.names import matching
+
+Kind = Literal["binary", "images"]
+"""An executable of the host's architecture, or an archive of container images."""
+
+Sha256 = Annotated[Line, matching(r"[0-9a-f]{64}", "must be a sha256: 64 lower-case hex digits")]
+
+
+def _fetchable(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL that begins with http:// or https://")
+    if re.search(r'[\s"\\]', text):
+        raise ValueError("must not hold spaces, quotes or backslashes; write them as %20, %22 and %5C")
+    return text
+
+
+Url = Annotated[Line, AfterValidator(_fetchable)]
+
+
+class Artifact(Spec):
+    """A file by its digest, and where it is to be had: exactly one of `path` and `url`.
+
+    + path: on the controller; a relative one begins in the directory that pyinfra runs in
+    + url: that the host itself fetches with curl(1), over http or https
+    + sha256: of its content, 64 hex digits: the publisher's, not one computed from a download
+    """
+
+    path: Line | None = None
+    url: Url | None = None
+    sha256: Sha256
+
+    @property
+    def name(self) -> str:
+        """The last part of its path or URL."""
+        return (self.path or urlsplit(self.url or "").path).rstrip("/").rpartition("/")[2]
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> Artifact:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("needs either `path` or `url`")
+        return self
