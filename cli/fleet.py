@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 from pyinfra.context import ctx_host
@@ -15,6 +15,7 @@ from pyinfra_nspawn.plans.ready import probed
 from pyinfra_nspawn.plans.source import unsupported
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs.base import InvalidSpecError
+from pyinfra_nspawn.specs.cluster import nodes_of
 from pyinfra_nspawn.specs.inventory import errors_in, guests_from
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.cli.inventory import Loaded
     from pyinfra_nspawn.facts.history import Change
     from pyinfra_nspawn.facts.snapshot import Usage
+    from pyinfra_nspawn.specs.cluster import Node
 
 T = TypeVar("T")
 
@@ -32,6 +34,30 @@ T = TypeVar("T")
 def errors_of(hosts: Iterable[Host]) -> list[str]:
     """Return every error in the data of these hosts, a line each, without a connection to any."""
     return [line for host in hosts for line in errors_in(host.data.dict(), host.name)]
+
+
+def clusters_of(loaded: Loaded) -> list[str]:
+    """Return why hosts' nodes cannot join their clusters, a line each, without a connection to any."""
+    fleet, found = _data(loaded), []
+    for host in loaded.hosts:
+        try:
+            Visit.planned(host.name, fleet)
+        except InvalidSpecError as error:
+            found.append(str(error))
+    return found
+
+
+def nodes_in(loaded: Loaded) -> tuple[Node, ...]:
+    """Return the nodes of all clusters of an inventory, those on hosts that are limited away included.
+
+    Raises `InvalidSpecError` for the first host whose guests are wrong.
+    """
+    return nodes_of({host: guests_from(data, f"inventory of {host}") for host, data in _data(loaded).items()})
+
+
+def _data(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """Return the data of every host of the inventory, those that are limited away included."""
+    return {host.name: host.data.dict() for host in loaded.state.inventory}
 
 
 def impossible_on(hosts: Iterable[Host]) -> list[str]:
@@ -56,7 +82,8 @@ def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every:
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
-    planned = {host.name: Visit.planned(host.name, host.data.dict()) for host in loaded.hosts}
+    fleet = _data(loaded)
+    planned = {host.name: Visit.planned(host.name, fleet) for host in loaded.hosts}
 
     def visit(host: Host) -> Visit:
         guests = planned[host.name].guests

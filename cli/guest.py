@@ -9,7 +9,7 @@ import stat
 import sys
 import termios
 import tty
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -74,6 +74,28 @@ def run(connector: NspawnConnector, text: str, write: Callable[[bytes], None] | 
     """
     with connector.session(text, _typed()) as channel:
         return _passed_on(channel, write or _writer(sys.stdout.buffer))
+
+
+def read(connector: NspawnConnector, text: str, *, most: int, timeout_seconds: int) -> bytes | None:
+    """Return what a shell program prints in the guest; None when it fails, says too much or takes too long.
+
+    + most: how many bytes it may print
+    + timeout_seconds: how long it may take
+    """
+    found = b""
+    with (
+        suppress(gevent.Timeout),
+        gevent.Timeout(timeout_seconds),
+        connector.session(text, ()) as channel,
+    ):
+        errors = gevent.spawn(_copy, channel.recv_stderr, lambda _: None)
+        try:
+            while len(found) <= most and (chunk := channel.recv(_CHUNK_BYTES)):
+                found += chunk
+            return found if len(found) <= most and exit_code(channel) == 0 else None
+        finally:
+            errors.kill()
+    return None
 
 
 def log_in(connector: NspawnConnector) -> int:

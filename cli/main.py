@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, get_args
 
@@ -16,9 +17,19 @@ from pyinfra_cli.exceptions import CliError, UnexpectedExternalError, WrappedErr
 
 from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.first import first_inventory
-from pyinfra_nspawn.cli.fleet import errors_of, histories, impossible_on, visit_all
-from pyinfra_nspawn.cli.guest import connected, log_in, printable, run
+from pyinfra_nspawn.cli.fleet import clusters_of, errors_of, histories, impossible_on, nodes_in, visit_all
+from pyinfra_nspawn.cli.guest import connected, log_in, printable, read, run
 from pyinfra_nspawn.cli.inventory import load
+from pyinfra_nspawn.cli.kubeconfig import (
+    MOST_BYTES,
+    PATH,
+    clusters_with_servers,
+    credentials_in,
+    kubeconfig,
+    merged,
+    save,
+    server_of,
+)
 from pyinfra_nspawn.cli.options import reaches_hosts
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.facts.history import MOST
@@ -37,6 +48,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.connectors.nspawn import NspawnConnector
     from pyinfra_nspawn.facts.snapshot import Usage
     from pyinfra_nspawn.reports.report import FleetReport
+    from pyinfra_nspawn.specs.cluster import Node
 
 _TIMEOUT = click.option(
     "--timeout",
@@ -83,6 +95,7 @@ def check(inventory: str, **options: Any) -> None:  # noqa: ANN401 - pyinfra's o
     """
     loaded = _load(inventory, options)
     _exit_with(*loaded.problems, *errors_of(loaded.hosts), *impossible_on(loaded.hosts))
+    _exit_with(*clusters_of(loaded))
     guests = sum(len(host.data.get("guests") or ()) for host in loaded.hosts)
     without = [host.name for host in loaded.hosts if not host.data.get("guests")]
     click.echo(f"{_count(len(loaded.hosts), 'host')}, {_count(guests, 'guest')}: no errors")
@@ -196,9 +209,14 @@ def _connected(guest: str, inventory: str, options: dict[str, Any]) -> Iterator[
     host, colon, name = guest.rpartition(":")
     if not (host and colon and name):
         raise click.UsageError(f"{guest}: name host and guest: HOST:GUEST")
-    loaded = _load(inventory or f"@ssh/{host}", options)
+    with _reached(_load(inventory or f"@ssh/{host}", options), host, name) as connector:
+        yield connector
+
+
+@contextmanager
+def _reached(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnector]:
     try:
-        with connected(loaded, host, name) as connector:
+        with connected(loaded, host, guest) as connector:
             yield connector
     except (ConnectError, InventoryError, InvalidSpecError, SSHException) as error:
         raise click.ClickException(str(error)) from None
@@ -237,6 +255,87 @@ def history(
         raise click.ClickException("; ".join(loaded.problems))
     report = history_of(histories(loaded, limit=count, timeout_seconds=timeout_seconds))
     _end(report, as_json=as_json)
+
+
+@cli.command("kubeconfig")
+@click.argument("inventory")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--cluster", default="default", show_default=True, help="Cluster of the inventory.")
+@click.option("--server", default="", help="URL of its API server. [default: its first server's address]")
+@click.option("--merge", is_flag=True, help="Add the cluster to FILE and keep its others.")
+@_TIMEOUT
+@reaches_hosts
+def write_kubeconfig(  # noqa: PLR0917 - options of a command
+    inventory: str,
+    file: Path,
+    cluster: str,
+    server: str,
+    merge: bool,
+    timeout_seconds: int,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Write the administrator's kubeconfig of a k3s cluster to FILE; `-` prints it.
+
+    It comes from the cluster's first server that is to run, also from one outside `--limit`.
+    """
+    prints = str(file) == "-"
+    if merge and prints:
+        raise click.UsageError("`--merge` needs a file: name one in place of `-`")
+    if server and not server.startswith("https://"):
+        raise click.UsageError("`--server` must be like https://192.0.2.10:6443")
+    target = file.resolve()  # before `--chdir`
+    if not prints and not merge and target.exists():
+        raise click.ClickException(f"{file} exists: name another file, or give --merge")
+    text = _kubeconfig(_load_valid(inventory, options), cluster, server, timeout_seconds)
+    if prints:
+        click.echo(text, nl=False)
+        return
+    try:
+        if target.exists():
+            text = _merged(file, target.read_bytes(), text)
+        save(target, text)
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    click.echo(f"wrote {file}. Next:\n    {shlex.join(['kubectl', '--kubeconfig', str(file)])} get nodes")
+
+
+def _kubeconfig(loaded: Loaded, cluster: str, server: str, timeout_seconds: int) -> str:
+    """Return a cluster's kubeconfig, with credentials that its first server gives."""
+    node = _server_of(loaded, cluster)
+    guest, host = node.guest.name, node.host.removeprefix("@ssh/")
+    url = server or node.url
+    if url is None:
+        raise click.ClickException(f"{guest} on {host} has no static address: give the URL, with `--server`")
+    everywhere = replace(loaded, hosts=tuple(loaded.state.inventory))
+    with _reached(everywhere, host, guest) as connector:
+        command = f"exec cat {PATH} </dev/null"
+        answer = read(connector, command, most=MOST_BYTES, timeout_seconds=timeout_seconds)
+    credentials = credentials_in(answer or b"")
+    if credentials is None:
+        raise click.ClickException(
+            f"{guest} on {host} gave no kubeconfig of k3s. If k3s is still starting, run again."
+        )
+    return kubeconfig(cluster, url, credentials)
+
+
+def _server_of(loaded: Loaded, cluster: str) -> Node:
+    """Return the first server of a cluster; end with the names of clusters where there is none."""
+    try:
+        nodes = nodes_in(loaded)
+    except InvalidSpecError as error:
+        raise click.ClickException(str(error)) from None
+    node = server_of(cluster, nodes)
+    if node is None:
+        known = ", ".join(clusters_with_servers(nodes)) or "none"
+        raise click.ClickException(f"cluster {cluster} has no running server. Clusters with one: {known}")
+    return node
+
+
+def _merged(file: Path, old: bytes, new: str) -> str:
+    text = merged(old, new)
+    if text is None:
+        raise click.ClickException(f"{file} is no kubeconfig: name another file")
+    return text
 
 
 @cli.command()
@@ -306,6 +405,7 @@ def _load_valid(inventory: str, options: dict[str, Any]) -> Loaded:
     """Load an inventory; end with every error of every host where it has any."""
     loaded = _load(inventory, options)
     _exit_with(*loaded.problems, *errors_of(loaded.hosts))
+    _exit_with(*clusters_of(loaded))
     return loaded
 
 

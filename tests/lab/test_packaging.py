@@ -244,7 +244,7 @@ def test_a_deploy_file_of_a_clone_beside_the_wheel_is_refused(venv: Path, clone:
 def test_without_the_package_there_is_nothing_to_import(uninstalled: Path, elsewhere: Path):
     outcome = command(uninstalled / "bin" / "python", "-c", f"import {PACKAGE}.specs", cwd=elsewhere)
     assert "No module named" in outcome.stderr
-    succeed(uninstalled / "bin" / "python", "-c", "import pyinfra, pydantic, jinja2", cwd=elsewhere)
+    succeed(uninstalled / "bin" / "python", "-c", "import pyinfra, pydantic, jinja2, yaml", cwd=elsewhere)
 
 
 @pytest.mark.usefixtures("lab_hosts")
