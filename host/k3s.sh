@@ -25,10 +25,13 @@ k3s_append() {
     ! is_stored "$sha256" || return 0
     [ "$have_bytes" = "$5" ] || return 0
     result=changed
-    if ! head -c "$6" <&4 | base64 -d >>"$part"; then
+    _said=$(head -c "$6" <&4 | { base64 -d >>"$part"; } 2>&1) || case $_said in
+    *"invalid input"*) die "the controller was cut off before it had sent everything" "Run again." ;;
+    *)
         rm -f "$part"
-        die "it cannot be stored" "$(hint '')"
-    fi
+        die "it cannot be stored" "$(hint "$_said")"
+        ;;
+    esac
     [ "$(stat -c %s "$part")" -lt "$4" ] || finish "$sha256" "$3"
 }
 

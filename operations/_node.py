@@ -41,7 +41,7 @@ class NodeProgram(PyinfraCommand):
         self, state: State, host: Host, connector_arguments: ConnectorArguments
     ) -> tuple[bool, CommandOutput]:
         """Do it, unless a node before failed; a node that only joins waits for no other."""
-        turns = turns_of(state, host, "k3s")
+        turns = turns_of(state, host, "k3s", self.turn.cluster)
         with turns.turn if self.turn.alone else nullcontext():
             if turns.stopped_by and self.turn.alone:
                 self.outcome = Outcome(troubles=(self._not_tried(turns.stopped_by),))

@@ -25,19 +25,20 @@ class Turns:
         self.stopped_by = ""
 
 
-_TURNS: WeakKeyDictionary[State, dict[str, Turns]] = WeakKeyDictionary()
+_TURNS: WeakKeyDictionary[State, dict[tuple[str, str], Turns]] = WeakKeyDictionary()
 
 
-def turns_of(state: State, host: Host, kind: str) -> Turns:
+def turns_of(state: State, host: Host, kind: str, of: str = "") -> Turns:
     """Return the turns of a kind: one host at a time, or as many as the data key `KIND_at_once` says.
 
     + kind: `network` or `k3s`
+    + of: whose turns, where there are several of a kind: the name of a cluster
     """
     found = _TURNS.setdefault(state, {})
-    if kind not in found:
+    if (kind, of) not in found:
         key = f"{kind}_at_once"
-        found[kind] = Turns(_at_once(key, host.data.get(key, 1)))
-    return found[kind]
+        found[kind, of] = Turns(_at_once(key, host.data.get(key, 1)))
+    return found[kind, of]
 
 
 def _at_once(key: str, value: object) -> int:

@@ -29,7 +29,9 @@ def k3s_place(comparison: Comparison) -> Iterator[Step | Finding]:
     """Give a guest its files of k3s before it starts with them; a node that has some is not changed here."""
     guest, placed = comparison.guest, comparison.seen.k3s
     wanted = _wanted(guest)
-    if not wanted:
+    if not wanted and (error := not_left(comparison)):
+        yield error
+    elif not wanted:
         if placed is not None and not _still_sees(comparison):
             yield _differs(guest, "extra", "files of k3s are placed for it", "")
             yield Step(f"remove the files of k3s of guest {guest.name}", "k3s-unplace", guest.name)
@@ -87,6 +89,7 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
             "k3s-leave",
             guest.name,
             turn=Turn(
+                guest.k3s.cluster if guest.k3s else "",
                 node_name(guest),
                 _at(others[0]) if others else None,
                 drain_seconds=guest.k3s.drain_seconds if guest.k3s and drains else 0,
@@ -98,7 +101,7 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
 
 
 def not_left(comparison: Comparison) -> Finding | None:
-    """Return an error for a guest that is to be removed and is still a node of its cluster."""
+    """Return an error for a guest that is to run k3s no more, and was not told to stop it."""
     if comparison.seen.k3s is None or "k3s_left" in comparison.stages:
         return None
     return Finding(
@@ -152,6 +155,7 @@ def _run(comparison: Comparison, k3s: K3s, nodes: Sequence[Node]) -> Step:
         guest.name,
         _entries(wanted),
         turn=Turn(
+            k3s.cluster,
             name,
             _at(asked[0]) if asked and (drains or placed.cordoned) else None,
             alone=bool(restarts) or k3s.role == "server",

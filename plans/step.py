@@ -52,7 +52,8 @@ class Transfer:
 class Turn:
     """How a node of a cluster is changed, or taken out of it: in its turn, and not after one that failed.
 
-    + node: its name in the cluster
+    + cluster: the name of the cluster
+    + node: its name there
     + server: host and guest of a server to ask; None where there is none
     + alone: whether no other node is changed meanwhile
     + drain_seconds: how long moving its pods away may take; 0 to leave them
@@ -61,6 +62,7 @@ class Turn:
     + removed: whether its guest is removed afterwards
     """
 
+    cluster: str
     node: str
     server: tuple[str, str] | None = None
     alone: bool = True

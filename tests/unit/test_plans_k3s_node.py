@@ -71,7 +71,7 @@ def test_what_a_node_lacks_is_found_and_put_right(changed: dict[str, str], probl
 
 def test_a_node_that_joins_is_no_others_business():
     (step,) = planned(node(role="agent"), None, None, nodes(node("a"), node(role="agent"))).steps
-    assert step.turn == Turn("web", alone=False, ready_seconds=300)
+    assert step.turn == Turn("default", "web", alone=False, ready_seconds=300)
     assert step.text == (
         "guest web: place k3s (000000000000), a.tar (222222222222), start k3s, "
         "wait up to 300 s until web is ready"
@@ -82,7 +82,9 @@ def test_another_server_moves_the_pods_of_a_node_that_is_upgraded():
     (step,) = planned(
         node(binary=OTHER), known=nodes(node(binary=OTHER), node("a"), node("b", "agent"))
     ).steps
-    assert step.turn == Turn("web", ("lab1", "a"), drain_seconds=300, uncordon=True, ready_seconds=300)
+    assert step.turn == Turn(
+        "default", "web", ("lab1", "a"), drain_seconds=300, uncordon=True, ready_seconds=300
+    )
     assert step.text.startswith("guest web: move the pods of node web away, place k3s (111111111111), ")
     assert "restart k3s" in step.text
 
@@ -91,7 +93,7 @@ def test_the_only_server_asks_itself_and_a_node_alone_asks_nobody():
     (step,) = planned(node(binary=OTHER), known=nodes(node(binary=OTHER), node("b", "agent"))).steps
     assert step.turn.server == ("lab1", "web")
     (step,) = planned(node(binary=OTHER), known=nodes(node(binary=OTHER), node("b", cluster="other"))).steps
-    assert step.turn == Turn("web", ready_seconds=300)
+    assert step.turn == Turn("default", "web", ready_seconds=300)
 
 
 def test_pods_stay_where_that_is_wanted():
@@ -103,7 +105,7 @@ def test_a_node_that_an_upgrade_left_cordoned_takes_pods_again():
     found = planned(node(), replace(PLACED, cordoned=True), known=nodes(node(), node("a")))
     assert [item.kind for item in found.findings] == ["interrupted"]
     (step,) = found.steps
-    assert step.turn == Turn("web", ("lab1", "a"), uncordon=True, ready_seconds=300)
+    assert step.turn == Turn("default", "web", ("lab1", "a"), uncordon=True, ready_seconds=300)
 
 
 def placing(wanted: Guest, placed: Placed | None) -> Plan:
@@ -117,8 +119,15 @@ def test_files_are_placed_before_a_guest_starts_with_them_and_not_changed_by_tha
     found = placing(node(binary=OTHER), PLACED)
     assert not found.steps
     assert [(item.kind, item.severity) for item in found.notes] == [("behind", "note")]
-    (step,) = placing(guest(), PLACED).steps
-    assert step.verb == "k3s-unplace"
+
+
+def test_files_that_are_needed_no_more_are_removed_once_k3s_has_left_its_cluster():
+    assert (
+        error(placing(guest(), PLACED), "impossible").hint == "Run deploys/k3s.py, which takes it out first."
+    )
+    seen = snapshot(replace(running(guest()), k3s=PLACED))
+    found = plan_guest(guest(), seen, (k3s_leave(()), k3s_place))
+    assert [step.verb for step in found.steps] == ["k3s-leave", "k3s-unplace"]
 
 
 def removing(placed: Placed | None, *known: Guest, leave: bool = True) -> Plan:
@@ -131,10 +140,10 @@ def removing(placed: Placed | None, *known: Guest, leave: bool = True) -> Plan:
 def test_a_node_leaves_its_cluster_before_its_guest_is_removed():
     found = removing(PLACED, node("a"), node("b", "agent"))
     assert [step.verb for step in found.steps] == ["k3s-leave", "remove"]
-    assert found.steps[0].turn == Turn("web", ("lab1", "a"), drain_seconds=300, removed=True)
+    assert found.steps[0].turn == Turn("default", "web", ("lab1", "a"), drain_seconds=300, removed=True)
     assert found.steps[0].text == "guest web: move its pods away, stop k3s, delete node web"
     alone = removing(PLACED)
-    assert alone.steps[0].turn == Turn("web", removed=True)
+    assert alone.steps[0].turn == Turn("default", "web", removed=True)
     assert [step.verb for step in removing(None, node("a")).steps] == ["remove"]
 
 
