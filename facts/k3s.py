@@ -64,6 +64,14 @@ class Service(Record):
     node: str = ""
 
     @property
+    def state(self) -> str:
+        """The state of the node and the version of k3s, or why there is none."""
+        words = self.node.split(" ")
+        if len(words) == len(("name", "status", "roles", "age", "version")):
+            return f"{words[1]}, {words[-1]}"
+        return self.node if self.active_state == "active" else f"k3s.service {self.active_state}"
+
+    @property
     def is_ready(self) -> bool:
         """Whether the cluster says that the node is ready."""
         words = self.node.split(" ")

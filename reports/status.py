@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.k3s import K3sProbe
 from pyinfra_nspawn.facts.nspawn import GuestSeen, Machine
 from pyinfra_nspawn.plans.comparison import Comparison
 from pyinfra_nspawn.plans.finding import Refused
@@ -70,6 +71,9 @@ class GuestStatus(Report):
     """What its /etc and /var take, by its own word; None without `--disk`, and where that is not known."""
     k3s_unmet: tuple[str, ...] | None = None
     """The preconditions of k3s that are unmet; None where they were not tested."""
+    node: str = ""
+    """The state of its node and the version of k3s, as its cluster says, or why there is none; empty where no
+    k3s was placed or asked."""
     problem: str = ""
     """Why something could not be determined; empty when all was."""
 
@@ -189,6 +193,7 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
         memory_bytes=found.unit.memory_bytes if found.unit and found.unit.active else None,
         disk_bytes=machine.disk_bytes,
         k3s_unmet=_unmet(wanted, snapshot),
+        node=_node(name, snapshot),
         problem=unread.reason if unread else machine.complaint or problem,
     )
 
@@ -198,6 +203,11 @@ def _unmet(wanted: Guest | None, snapshot: Snapshot) -> tuple[str, ...] | None:
     if not isinstance(found, tuple):
         return None
     return tuple(row.precondition.name for row in found if row.is_refused)
+
+
+def _node(name: str, snapshot: Snapshot) -> str:
+    probe = snapshot.k3s.guests.get(name)
+    return probe.service.state if isinstance(probe, K3sProbe) and probe.service else ""
 
 
 def _deployments(
@@ -236,6 +246,7 @@ def _is_alarming(guest: GuestStatus) -> bool:
         or guest.failed_units
         or guest.restarting_units
         or guest.k3s_unmet
+        or (guest.node and not guest.node.startswith("Ready"))
         or (wanted and wanted != guest.state)
     )
 
@@ -256,7 +267,8 @@ def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
         (guest.failed_units, f"failed: {', '.join(guest.failed_units)}"),
         (guest.restarting_units, f"restarting: {', '.join(guest.restarting_units)}"),
         (guest.k3s_unmet, f"not ready for k3s: {', '.join(guest.k3s_unmet or ())}"),
-        (guest.k3s_unmet == (), "ready for k3s"),
+        (guest.k3s_unmet == () and not guest.node, "ready for k3s"),
+        (guest.node, f"node {guest.node}"),
         (guest.addresses, " ".join(guest.addresses)),
         (guest.memory_bytes is not None, f"{(guest.memory_bytes or 0) // 2**20} MiB"),
         (guest.disk_bytes is not None, f"{(guest.disk_bytes or 0) // 2**20} MiB on disk"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MIRROR = "http://deb.debian.org/debian"
 
 PACKAGES = (
+    "curl",
     "dbus",
     "dracut",
     "fish",
