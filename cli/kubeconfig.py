@@ -35,12 +35,12 @@ class Credentials:
 
 
 def server_of(cluster: str, nodes: Sequence[Node]) -> Node | None:
-    """Return the first server of a cluster that is to run; None without one."""
+    """Return the first server of a cluster that should run; None without one."""
     return next((node for name, node in _servers(nodes) if name == cluster), None)
 
 
 def clusters_with_servers(nodes: Sequence[Node]) -> list[str]:
-    """Return the names of the clusters that have a server that is to run."""
+    """Return the names of the clusters with a server that should run."""
     return sorted({name for name, _ in _servers(nodes)})
 
 

@@ -276,7 +276,7 @@ def write_kubeconfig(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Write the administrator's kubeconfig of a k3s cluster to FILE; `-` prints it.
 
-    It comes from the cluster's first server that is to run, also from one outside `--limit`.
+    It comes from the cluster's first server that should run, also from one outside `--limit`.
     """
     prints = str(file) == "-"
     if merge and prints:

@@ -18,7 +18,7 @@ TRIES = (
     *("conntrack-table", "conntrack", "forwarding", "bridge-filter", "bridge", "vxlan", "filter"),
 )
 """Names of the tests in a guest's answer."""
-_WORDS = ("space", "swap", "route", "route6", "service", "started", "node", "done")
+_WORDS = ("space", "swap", "route", "route6", "service", "files", "started", "node", "done")
 _MOST_ROUTES, _MOST_SWAPS = 512, 64
 
 
@@ -51,15 +51,15 @@ class Service(Record):
     """The service of k3s in a guest, and its node.
 
     + load_state, unit_file_state, active_state: as systemctl(1) shows them
-    + need_daemon_reload: whether its file changed since systemd read it
-    + started: the inode of the binary that was started last; empty before
+    + files: the sha256 of its files, one after another
+    + started: the sha256 of the binary that was started last, and that of its files then; empty before
     + node: the line of `kubectl get node`, or why there is none
     """
 
     load_state: str
     unit_file_state: str
     active_state: str
-    need_daemon_reload: bool
+    files: str = ""
     started: str = ""
     node: str = ""
 
@@ -70,6 +70,11 @@ class Service(Record):
         if len(words) == len(("name", "status", "roles", "age", "version")):
             return f"{words[1]}, {words[-1]}"
         return self.node if self.active_state == "active" else f"k3s.service {self.active_state}"
+
+    @property
+    def is_cordoned(self) -> bool:
+        """Whether the cluster says that the node takes no pods."""
+        return "SchedulingDisabled" in self.node
 
     @property
     def is_ready(self) -> bool:
@@ -167,8 +172,8 @@ def _service(found: dict[str, list[str]]) -> Service:
         load_state=one_line(shown["LoadState"], 40),
         unit_file_state=one_line(shown["UnitFileState"], 40),
         active_state=one_line(shown["ActiveState"], 40),
-        need_daemon_reload=shown["NeedDaemonReload"] == "yes",
-        started=one_line(next(iter(found["started"]), ""), 40),
+        files=one_line(next(iter(found["files"]), ""), 80),
+        started=one_line(next(iter(found["started"]), ""), 150),
         node=one_line(next(iter(found["node"]), ""), 200),
     )
 

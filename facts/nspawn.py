@@ -117,12 +117,13 @@ class Placed(Record):
     """What a guest has of k3s.
 
     + files: digests by path below /usr/lib/k3s, `k3s` and `images/...`; empty digests of unknown files
-    + inode: of the binary, by which a guest knows the one that it started
-    + cordoned: whether its node was cordoned for an upgrade, and is not yet back
+    + joined: how its node became ready for the first time: `server-founded`, `server-joined` or
+      `agent-joined`; empty before
+    + cordoned: whether its node was cordoned for a change that was cut off
     """
 
     files: dict[str, str] = field(default_factory=dict)
-    inode: str = ""
+    joined: str = ""
     cordoned: bool = False
 
 
@@ -275,13 +276,13 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
 
 
 def _placed(part: Part) -> Placed:
-    """Read lines `SHA256 INODE PATH`, and `cordoned`."""
+    """Read lines `file SHA256 PATH`, `joined HOW` and `cordoned`."""
     refuse_failed([part])
-    lines = [line.split(" ") for line in part.lines if line != "cordoned"]
+    lines = [line.split(" ") for line in part.lines]
     return Placed(
-        files={path: sha256 for sha256, _, path in lines},
-        inode=next((inode for _, inode, path in lines if path == "k3s"), ""),
-        cordoned="cordoned" in part.lines,
+        files={words[2]: words[1] for words in lines if words[0] == "file"},
+        joined=next((words[1] for words in lines if words[0] == "joined"), ""),
+        cordoned=["cordoned"] in lines,
     )
 
 

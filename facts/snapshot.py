@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyinfra_nspawn.facts.base import Part
+    from pyinfra_nspawn.facts.local import LocalFile
 
 
 Usage = Literal["", "addresses", "disk"]
@@ -33,6 +34,7 @@ class Snapshot(Record):
     """A host, its OSTree sysroots, its guests and its network at one time.
 
     + k3s: the preconditions of k3s, as they were tested in guests; empty where that was not asked for
+    + local: files of the controller that the guests need, by path; empty where they were not read
     """
 
     host: Host | Unreadable
@@ -40,6 +42,7 @@ class Snapshot(Record):
     guests: Seen | Unreadable
     network: Network | Unreadable = _NOT_READ
     k3s: K3sProbes = field(default_factory=K3sProbes)
+    local: dict[str, LocalFile | Unreadable] = field(default_factory=dict)
 
     def updated(self, parts: Iterable[Part], *, sysroots: bool = True) -> Snapshot:
         """Return the snapshot with what the answer of a change says: of some guests, and perhaps of the host.

@@ -24,7 +24,6 @@ k3s_append() {
     store_directory
     ! is_stored "$sha256" || return 0
     [ "$have_bytes" = "$5" ] || return 0
-    result=changed
     _said=$(head -c "$6" <&4 | { base64 -d >>"$part"; } 2>&1) || case $_said in
     *"invalid input"*) die "the controller was cut off before it had sent everything" "Run again." ;;
     *)
@@ -65,11 +64,11 @@ k3s_fetch() {
         esac
         ;;
     esac
-    result=changed
 }
 
 # finish SHA256 KIND: what was put together becomes a stored file, or is thrown away.
 finish() {
+    result=changed
     _found=$(sha256sum <"$part")
     _found=${_found%% *}
     if [ "$_found" != "$1" ]; then
@@ -106,14 +105,17 @@ k3s_place() {
     place=$state/$name/k3s
     for _entry; do
         is_stored "${_entry%%=*}" ||
-            die "the host does not have ${_entry#*=} of k3s" "Run deploys/host.py, which brings it."
+            die "the host does not have ${_entry#*=} of k3s" "Run again."
     done
     [ -d "$place" ] || mkdir -m 0755 "$place"
     [ -d "$place/images" ] || mkdir -m 0755 "$place/images"
     for _entry; do
         hard_link "$store/${_entry%%=*}" "$place/${_entry#*=}"
+        # By which the guest knows its binary.
+        case $_entry in *=k3s) [ "$(cat "$place/sha256" 2>/dev/null)" = "${_entry%%=*}" ] ||
+            echo "${_entry%%=*}" | install_file 644 "$place/sha256" ;; esac
     done
-    for _path in "$place"/* "$place/images"/*; do
+    for _path in "$place/images"/*; do
         [ -f "$_path" ] || continue
         case " $* " in *"=${_path#"$place/"} "*) ;; *) unlink_placed "$_path" ;; esac
     done
@@ -162,7 +164,7 @@ k3s_unplace() {
     rmdir "$state/.k3s" 2>/dev/null || :
 }
 
-# k3s_prune - SHA256...: removes what no guest has and none is to get, as killed runs and changed inventories leave it.
+# k3s_prune - SHA256...: removes what no guest has or will get, as killed runs and changed inventories leave it.
 k3s_prune() {
     shift
     for _path in "$state/.k3s"/* "$state/.k3s"/.*.part; do
@@ -176,16 +178,21 @@ k3s_prune() {
     rmdir "$state/.k3s" 2>/dev/null || :
 }
 
-# k3s_cordoned NAME yes|no: what is left of an upgrade that was cut off is undone by the next run.
+# k3s_cordoned NAME yes|no: what a change that was cut off has left is undone by the next run.
 k3s_cordoned() {
     case $2 in yes) : >"$state/$1/k3s/.cordoned" ;; no) rm -f "$state/$1/k3s/.cordoned" ;; esac
 }
 
-# k3s_start NAME: its service is enabled, and runs the binary that is placed now.
+# k3s_start NAME BYTES: lines `MODE PATH BASE64` were sent, the files by which k3s runs. Its service is enabled, and runs with
+# them and with the binary that is placed.
 k3s_start() {
     tool_seconds=150 # systemd gives a service 90 s to stop
-    _inode=$(stat -c %i "$state/$1/k3s/k3s") || die "its k3s is not placed" "Run again."
-    _said=$(printf 'inode=%s\n%s\n' "$_inode" "$START_K3S" | in_guest "$1" "Start k3s") || {
+    sent=$(received "$2")
+    _said=$({
+        printf '%s\nsha256=%s\n%s\n' "$NODE" "$(cat "$state/$1/k3s/sha256")" "$START_K3S"
+        printf '%s\n' "$sent" | sed '/./s/^/put /'
+        echo start
+    } | in_guest "$1" "Start k3s") || {
         said "journal $1" "$(printf '%s\n' "$_said" | printable)" >&3
         die "k3s.service does not start" "Run \"journalctl -M $1 -u k3s\" on the host."
     }
@@ -194,22 +201,42 @@ k3s_start() {
 
 # shellcheck disable=SC2016 # for the guest's shell
 START_K3S='
-asked() { systemctl show --value -p "$1" k3s.service; }
-# Its file is written while the guest starts, when systemd has read all units.
-case $(asked NeedDaemonReload)$(asked LoadState) in noloaded) ;; *) systemctl daemon-reload ;; esac
-[ "$(systemctl is-enabled k3s.service)" = enabled ] || { echo changed; systemctl enable k3s.service || exit; }
-[ "$(asked ActiveState) $(cat /run/k3s/started 2>/dev/null)" != "active $inode" ] || exit 0
-echo changed
-systemctl reset-failed k3s.service
-systemctl restart k3s.service'
+put() { # MODE PATH BASE64
+    [ "$1" != - ] || { rm -f "$2"; return; }
+    mkdir -p "${2%/*}"
+    (umask 077; printf %s "$3" | base64 -d >"$2.new") && chmod "$1" "$2.new" && mv -f "$2.new" "$2" || exit
+}
+start() {
+    systemctl daemon-reload || exit
+    [ "$(systemctl is-enabled k3s.service)" = enabled ] || { echo changed; systemctl enable k3s.service || exit; }
+    _runs="$(systemctl is-active k3s.service) $(cat /run/k3s/started 2>/dev/null)"
+    [ "$_runs" != "active $sha256 $(node_files)" ] || return 0
+    echo changed
+    systemctl reset-failed k3s.service
+    systemctl restart k3s.service
+}'
 
-# k3s_leave NAME: its service does not run, nor start again.
+# k3s_leave NAME ROLE: its service does not run, nor start again. A server that was removed from etcd cannot go on with its data:
+# they are put aside. A guest that is removed needs no service that stops.
 k3s_leave() {
-    tool_seconds=150
     [ -e "$run/systemd/machines/$1" ] || return 0
     result=changed
-    echo 'systemctl disable --now k3s.service' | in_guest "$1" "Stop k3s" >/dev/null ||
-        die "k3s.service does not stop" "Run \"journalctl -M $1 -u k3s\" on the host."
+    tool_seconds=150
+    printf 'role=%s\n%s\n' "$2" "$STOP_K3S" | in_guest "$1" "Stop k3s" >/dev/null ||
+        note "k3s.service did not stop"
+}
+
+# shellcheck disable=SC2016 # for the guest's shell
+STOP_K3S='
+systemctl cat k3s.service >/dev/null 2>&1 || exit 0
+systemctl disable --now k3s.service || exit
+cd /var/lib/rancher/k3s/server 2>/dev/null && [ "$role" = server ] && [ -d db ] || exit 0
+rm -rf db.left && mv db db.left'
+
+# k3s_founds NAME: fails where that server has joined a cluster: another one would start a second.
+k3s_founds() {
+    [ ! -e "$state/$1/k3s/.joined" ] ||
+        die "guest $1 is a server of this cluster already" "List that guest before this one in the inventory."
 }
 
 # kubectl NAME WORD...: in a server, as k3s itself runs it.
@@ -221,16 +248,27 @@ kubectl() {
     echo "exec /usr/lib/k3s/k3s kubectl$_line" | in_guest "$_server" "Ask the cluster"
 }
 
-# k3s_drain NAME NODE SECONDS: asked of the server NAME. It may take as long as the pods of NODE take to end.
+# kubectl_failed PROBLEM HINT SAID
+kubectl_failed() {
+    said "journal $guest" "$(printf '%s\n' "$3" | printable | tail -n 5)" >&3
+    die "$1" "$2"
+}
+
+# k3s_answers NAME: whether that server does.
+k3s_answers() {
+    _said=$(kubectl "$1" get nodes --no-headers) ||
+        kubectl_failed "server $1 does not answer" "Run \"journalctl -M $1 -u k3s\" on its host." "$_said"
+}
+
+# k3s_drain NAME NODE SECONDS CORDONED: asked of the server NAME. It may take as long as the pods of NODE take to end. With
+# CORDONED `yes` an administrator had it cordoned.
 k3s_drain() {
     result=changed
     tool_seconds=$(($3 + 30))
-    _said=$(kubectl "$1" drain "$2" --ignore-daemonsets --delete-emptydir-data "--timeout=$3s") || {
-        case $_said in *"(NotFound)"*) return ;; esac
-        kubectl "$1" uncordon "$2" >/dev/null || :
-        die "node $2 cannot be drained: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
-            "End or move its pods, or set \`drain: False\`."
-    }
+    _said=$(kubectl "$1" drain "$2" --ignore-daemonsets --delete-emptydir-data "--timeout=$3s") && return
+    case $_said in *"(NotFound)"*) return 0 ;; esac
+    [ "$4" = yes ] || kubectl "$1" uncordon "$2" >/dev/null || :
+    kubectl_failed "node $2 cannot be drained" "End or move its pods, or set \`drain: False\`." "$_said"
 }
 
 # k3s_uncordon NAME NODE: a server that was started a moment ago may not answer yet.
@@ -238,23 +276,22 @@ k3s_uncordon() {
     result=changed
     _tries=30
     until _said=$(kubectl "$1" uncordon "$2"); do
+        case $_said in *"(NotFound)"*) return 0 ;; esac
         _tries=$((_tries - 1))
-        [ "$_tries" != 0 ] || break
+        [ "$_tries" != 0 ] || kubectl_failed "node $2 stays cordoned" "Run \"kubectl uncordon $2\"." "$_said"
         sleep 1
     done
-    [ "$_tries" != 0 ] ||
-        die "node $2 stays cordoned: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
-            "Run \"kubectl uncordon $2\"."
 }
 
-k3s_delete_node() { # NAME NODE
+# k3s_delete_node NAME NODE: of a server, etcd forgets the member before this ends (k3s has a finalizer for that).
+k3s_delete_node() {
     result=changed
+    tool_seconds=150
     _said=$(kubectl "$1" delete node "$2" --ignore-not-found) ||
-        die "node $2 cannot be deleted: $(printf '%s\n' "$_said" | tail -n 1 | printable | head -c 300)" \
-            "Run \"kubectl delete node $2\"."
+        kubectl_failed "node $2 cannot be deleted" "Run \"kubectl delete node $2\"." "$_said"
 }
 
-# k3s_await NAME NODE SECONDS: until the node says that it is ready.
+# k3s_await NAME NODE SECONDS HOW: until the node says that it is ready. HOW is how it joined, at the first time.
 k3s_await() {
     now
     _began=$now
@@ -262,7 +299,10 @@ k3s_await() {
         _said=$(printf '%s\nnode\n' "$NODE" | in_guest "$1" "Look at the node" | head -c 300 | printable)
         case $_said in
         *NotReady*) ;;
-        "$2 Ready"*) return ;;
+        "$2 Ready"*)
+            [ -e "$state/$1/k3s/.joined" ] || echo "$4" | install_file 600 "$state/$1/k3s/.joined"
+            return
+            ;;
         esac
         now
         [ $((now - _began)) -lt "$3" ] || break
@@ -272,12 +312,28 @@ k3s_await() {
         "Run \"journalctl -M $1 -u k3s\" on the host."
 }
 
-# Every node may read itself, as its kubelet. facts/k3s.sh reads this too.
+# Every node may read itself and its lease, as its kubelet. The cluster calls a node ready for 40 s after its kubelet was last
+# heard of (kube-controller-manager, --node-monitor-grace-period): it counts once the kubelet has renewed its lease since k3s
+# was started, and is of that binary. facts/k3s.sh reads this too.
 # shellcheck disable=SC2016 # for the guest's shell
 NODE='
+node_files() {
+    (cd /etc/rancher/k3s && cat config.yaml /etc/systemd/system/k3s.service prepare /etc/profile.d/k3s.sh cluster-token 2>/dev/null |
+        sha256sum | cut -c1-64)
+}
+as_node() {
+    timeout 10 /usr/lib/k3s/k3s kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig "$@" 2>&1
+}
 node() {
-    _kubeconfig=/var/lib/rancher/k3s/agent/kubelet.kubeconfig
-    [ -e "$_kubeconfig" ] || { echo "k3s is starting"; return; }
-    timeout 10 /usr/lib/k3s/k3s kubectl --kubeconfig "$_kubeconfig" get node --no-headers \
-        "$(sed -n "s/^node-name: \"\(.*\)\"/\1/p" /etc/rancher/k3s/config.yaml)" 2>&1 | tr -s " " | tail -n 1
+    [ -e /var/lib/rancher/k3s/agent/kubelet.kubeconfig ] || { echo "k3s is starting"; return; }
+    _name=$(sed -n "s/^node-name: \"\(.*\)\"/\1/p" /etc/rancher/k3s/config.yaml)
+    _line=$(as_node get node --no-headers "$_name") || { echo "$_line" | tail -n 1; return; }
+    _version=$(/usr/lib/k3s/k3s --version | sed -n "1s/^k3s version \([^ ]*\).*/\1/p")
+    _renewed=$(as_node get lease --namespace=kube-node-lease "$_name" --output=jsonpath={.spec.renewTime})
+    case $_line in
+    *" $_version") ;;
+    *) echo "the node does not run $_version yet"; return ;;
+    esac
+    [ "$(date -d "$_renewed" +%s)" -gt "$(stat -c %Y /run/k3s/started)" ] 2>/dev/null || { echo "kubelet is starting"; return; }
+    echo "$_line" | tr -s " "
 }'

@@ -144,11 +144,13 @@ step() {
     deploy) deploy "$@" ;;
     guest-links) guest_links "$@" ;;
     k3s-append) k3s_append "$@" ;;
+    k3s-answers) k3s_answers "$@" ;;
     k3s-await) k3s_await "$@" ;;
     k3s-cordoned) k3s_cordoned "$@" ;;
     k3s-delete-node) k3s_delete_node "$@" ;;
     k3s-drain) k3s_drain "$@" ;;
     k3s-fetch) k3s_fetch "$@" ;;
+    k3s-founds) k3s_founds "$@" ;;
     k3s-host) k3s_host "$@" ;;
     k3s-leave) k3s_leave "$@" ;;
     k3s-place) k3s_place "$@" ;;

@@ -80,10 +80,9 @@ def converge_host(
 
     + otherwise: what to say when there is nothing to do
     """
-    local = local_files(guests)
 
     def replan(snapshot: Snapshot) -> Plan:
-        return plan_host(settings, guests, snapshot, concerns, local)
+        return plan_host(settings, guests, snapshot, concerns)
 
     snapshot = look_at_host()
     yield from _carry_out([_Work(replan, replan(snapshot))], snapshot, otherwise)
@@ -94,7 +93,9 @@ def converge_guests(
     stages: Sequence[Stage],
     otherwise: str,
     settings: HostSettings | None = None,
+    *,
     probed: Sequence[Guest] = (),
+    done: Callable[[str], None] = lambda _: None,
 ) -> Commands:
     """Have all these guests as these stages want them.
 
@@ -102,8 +103,9 @@ def converge_guests(
     + settings: with them the host is checked first, and nothing is done on one that is unfit; a host
       that is decommissioned loses our files after its guests
     + probed: guests in which to test the preconditions of k3s
+    + done: is called with each guest that was found, or left, as desired
     """
-    snapshot = look(guests, probed=probed)
+    snapshot = replace(look(guests, probed=probed), local=local_files(guests))
     host = _host_work(settings, guests, snapshot) if settings else None
     works = []
     if host is None or not host.plan.errors:
@@ -117,7 +119,7 @@ def converge_guests(
         _report([_not_tried(guest) for guest in guests], snapshot)
     if host is not None:
         works.insert(len(works) if host.plan.steps else 0, host)
-    yield from _carry_out(works, snapshot, otherwise)
+    yield from _carry_out(works, snapshot, otherwise, done)
 
 
 def _host_work(settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot) -> _Work:
@@ -137,7 +139,9 @@ def _not_tried(guest: Guest) -> _Work:
     return _Work(lambda _: plan, plan, errors=[finding])
 
 
-def _carry_out(works: list[_Work], snapshot: Snapshot, otherwise: str) -> Commands:
+def _carry_out(
+    works: list[_Work], snapshot: Snapshot, otherwise: str, done: Callable[[str], None] = lambda _: None
+) -> Commands:
     executing = current_state().is_executing
     for work in works:
         work.errors += work.plan.errors
@@ -148,6 +152,8 @@ def _carry_out(works: list[_Work], snapshot: Snapshot, otherwise: str) -> Comman
         return
     for work in works:
         snapshot = yield from _run(work, snapshot)
+        if not work.errors:
+            done(work.plan.guest)
     waits = [step for work in works if not work.errors for step in work.waits]
     if waits:
         snapshot = yield from _wait(works, waits, snapshot)

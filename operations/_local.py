@@ -1,4 +1,4 @@
-"""Files of the controller that hosts are to get."""
+"""Read the files of the controller that hosts get."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.plans.k3s_store import LocalFile
+from pyinfra_nspawn.facts.local import LocalFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

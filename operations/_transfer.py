@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pyinfra_nspawn.plans.step import Step, Transfer
 
-CHUNK_BYTES = 8 * 2**20
+CHUNK_BYTES = 4 * 2**20
 """How much is sent in one command."""
 FETCH_SECONDS = 20
 """How long a host fetches before it says how far it came."""
@@ -39,7 +39,7 @@ class TransferProgram(PyinfraCommand):
 
     def __init__(self, step: Step, transfer: Transfer) -> None:
         super().__init__()
-        self.verb = step.verb
+        self.verb, self.guest = step.verb, step.guest
         self.transfer = transfer
         self.outcome = Outcome()
 
@@ -48,30 +48,33 @@ class TransferProgram(PyinfraCommand):
     ) -> tuple[bool, CommandOutput]:
         """Send or have fetched what the host lacks, until it says that it has all."""
         stored, stalls, shown = Stored(0, 0, whole=False), 0, -1
+        chunk = 0  # at first the host is asked how much it has
         while not stored.whole and stalls < _STALLS and not self.outcome.troubles:
-            program = Program(*self._next(stored.size))
+            program = Program(*self._next(stored.size, chunk))
+            chunk = CHUNK_BYTES
             program.execute(state, host, connector_arguments)
             self.outcome = program.outcome
             before, stored = stored, self._stored()
             stalls = 0 if stored.size > before.size else stalls + 1
             shown = self._show(host, stored, shown)
         if not (stored.whole or self.outcome.troubles):
-            self.outcome = Outcome(troubles=(_stalled(self.verb),), facts=self.outcome.facts)
+            self.outcome = Outcome(troubles=(self._stalled(),), facts=self.outcome.facts)
         if stored.whole:
-            self.outcome = Outcome(((self.verb, ""),), ((self.verb, ""),), facts=self.outcome.facts)
+            done = ((self.verb, self.guest),)
+            self.outcome = Outcome(done, done, facts=self.outcome.facts)
         return True, CommandOutput([])
 
-    def _next(self, offset: int) -> tuple[tuple[str, ...], str]:
-        """Return words and payload of the next command."""
+    def _next(self, offset: int, count: int) -> tuple[tuple[str, ...], str]:
+        """Return words and payload of the next command, which sends so many bytes."""
         artifact, kind = self.transfer.artifact, self.transfer.kind
-        words: tuple[str, ...] = ("change", "host", "--", self.verb, "-", artifact.sha256, kind)
+        words: tuple[str, ...] = ("change", "host", "--", self.verb, self.guest, artifact.sha256, kind)
         if artifact.path is None:
             payload = artifact.url or ""
             return (*words, str(FETCH_SECONDS), str(len(payload))), payload
         with Path(artifact.path).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(offset)
-            payload = base64.b64encode(file.read(CHUNK_BYTES)).decode()
+            payload = base64.b64encode(file.read(count)).decode()
         return (*words, str(size), str(offset), str(len(payload))), payload
 
     def _stored(self) -> Stored:
@@ -91,6 +94,5 @@ class TransferProgram(PyinfraCommand):
             logger.info("%s", f"{host.print_prefix}{described(self.transfer.artifact)}: {now} MiB")
         return now
 
-
-def _stalled(verb: str) -> Trouble:
-    return Trouble(verb, "", "nothing arrives on the host any more", "Check the connection, then run again.")
+    def _stalled(self) -> Trouble:
+        return Trouble(self.verb, self.guest, "the transfer stalled", "Check the connection, then run again.")

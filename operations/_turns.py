@@ -17,12 +17,16 @@ class Turns:
     """The turns of a run.
 
     + turn: held by those whose turn it is
-    + stopped_by: the first host that failed; empty before
+    + single: held where one at a time may have a turn, whatever the inventory says
+    + stopped_by: the first that failed; empty before
+    + done: those that were found, or left, as desired
     """
 
     def __init__(self, at_once: int) -> None:
         self.turn = BoundedSemaphore(at_once)
+        self.single = BoundedSemaphore(1)
         self.stopped_by = ""
+        self.done: set[str] = set()
 
 
 _TURNS: WeakKeyDictionary[State, dict[tuple[str, str], Turns]] = WeakKeyDictionary()

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.operations._converge import converge_guests
-from pyinfra_nspawn.operations._look import current_state
+from pyinfra_nspawn.operations._look import current_host, current_state
+from pyinfra_nspawn.operations._turns import turns_of
 from pyinfra_nspawn.plans import guest as plans
 from pyinfra_nspawn.plans import ready
 from pyinfra_nspawn.plans.k3s_node import k3s_node
+from pyinfra_nspawn.specs.cluster import node_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,8 +152,9 @@ def k3s_nodes(guests: Sequence[Guest], nodes: Sequence[Node] = ()) -> Commands:
     + nodes: of all clusters of the inventory, in its order: their servers are asked to move pods away
 
     A node that is upgraded is drained before, unless its `drain` is False, and takes pods again once it is
-    ready. One host at a time (data key `k3s_at_once`), and none after a node that failed; agents that only
-    join wait for no other. A dry run of guests that do not run yet shows the steps that are due then.
+    ready. One server of a cluster at a time, one host of agents at a time (data key `k3s_at_once`), and none
+    after a node that failed, or before its servers are as desired; agents that only join wait for no other. A
+    dry run of guests that do not run yet shows the steps that are due then.
 
     **Example:**
 
@@ -163,4 +166,11 @@ def k3s_nodes(guests: Sequence[Guest], nodes: Sequence[Node] = ()) -> Commands:
         )
     """
     wanted = [guest for guest in guests if guest.k3s and guest.k3s.binary and guest.state == "running"]
-    yield from converge_guests(wanted, (k3s_node(nodes),), "all nodes are ready", probed=wanted)
+    host, state = current_host(), current_state()
+
+    def done(name: str) -> None:
+        guest = next(guest for guest in wanted if guest.name == name)
+        if guest.k3s:
+            turns_of(state, host, "k3s", guest.k3s.cluster).done.add(node_name(guest))
+
+    yield from converge_guests(wanted, (k3s_node(nodes),), "all nodes are ready", probed=wanted, done=done)

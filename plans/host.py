@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.firewall import firewall
 from pyinfra_nspawn.plans.foreign import is_managed
 from pyinfra_nspawn.plans.k3s import k3s_host
-from pyinfra_nspawn.plans.k3s_store import k3s_store
+from pyinfra_nspawn.plans.k3s_store import k3s_prune
 from pyinfra_nspawn.plans.links import guest_links
 from pyinfra_nspawn.plans.network import network
 from pyinfra_nspawn.plans.plan import Plan
@@ -25,12 +25,11 @@ from pyinfra_nspawn.plans.step import FileDiff, Step
 from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pyinfra_nspawn.facts.host import Denial, Host
     from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
     from pyinfra_nspawn.facts.snapshot import Snapshot
-    from pyinfra_nspawn.plans.k3s_store import LocalFile
     from pyinfra_nspawn.specs import Guest, HostSettings
 
 
@@ -42,14 +41,12 @@ class HostComparison:
     + guests: all guests that the host is wanted to have
     + snapshot: the host as it was seen
     + layering: whether the same plan layers systemd-container where it is missing
-    + local: files of the controller that the guests need, by path, where they were looked at
     """
 
     settings: HostSettings
     guests: Sequence[Guest]
     snapshot: Snapshot
     layering: bool = False
-    local: Mapping[str, LocalFile | Unreadable] = field(default_factory=dict)
 
     @cached_property
     def host(self) -> Host:
@@ -82,20 +79,15 @@ Concern = Callable[[HostComparison], Iterator[Step | Finding]]
 
 
 def plan_host(
-    settings: HostSettings,
-    guests: Sequence[Guest],
-    snapshot: Snapshot,
-    concerns: Sequence[Concern],
-    local: Mapping[str, LocalFile | Unreadable] | None = None,
+    settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot, concerns: Sequence[Concern]
 ) -> Plan:
     """Return what these concerns find and do on a host; nothing is done on one that is refused.
 
     + settings: the inventory's `nspawn_host`
     + guests: all guests that the host is wanted to have
     + concerns: those of `CONCERNS` to plan
-    + local: files of the controller that the guests need, by path; None where they were not looked at
     """
-    comparison = HostComparison(settings, guests, snapshot, container_package in concerns, local or {})
+    comparison = HostComparison(settings, guests, snapshot, layering=container_package in concerns)
     found: list[Step | Finding] = []
     try:
         for concern in concerns:
@@ -224,7 +216,7 @@ CONCERNS: tuple[Concern, ...] = (
     machines_target,
     inotify,
     k3s_host,
-    k3s_store,
+    k3s_prune,
     selinux,
     guest_links,
     firewall,

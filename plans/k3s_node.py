@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.k3s import K3sProbe
 from pyinfra_nspawn.facts.nspawn import Placed
-from pyinfra_nspawn.plans.finding import Finding
-from pyinfra_nspawn.plans.k3s_store import described
-from pyinfra_nspawn.plans.step import Step, Turn
-from pyinfra_nspawn.specs.cluster import node_name
+from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.k3s_store import described, k3s_bring
+from pyinfra_nspawn.plans.step import Step, Turn, file_line
+from pyinfra_nspawn.specs.cluster import before, node_name
+from pyinfra_nspawn.specs.k3s import NODE_FILES, K3s
+from pyinfra_nspawn.specs.k3s_guest import digest, node_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,54 +22,45 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.k3s import Service
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.finding import Kind
-    from pyinfra_nspawn.specs import Guest, K3s
+    from pyinfra_nspawn.specs import Guest
     from pyinfra_nspawn.specs.cluster import Node
 
-UPGRADE = "Run deploys/k3s.py, which moves its pods away first."
+LEAVE = "k3s_left"
+"""The name of the stage that takes nodes out of their clusters."""
+_UPGRADE = "Run deploys/k3s.py, which moves its pods away first."
 
 
 def k3s_place(comparison: Comparison) -> Iterator[Step | Finding]:
     """Give a guest its files of k3s before it starts with them; a node that has some is not changed here."""
     guest, placed = comparison.guest, comparison.seen.k3s
-    wanted = _wanted(guest)
-    if not wanted and (error := not_left(comparison)):
-        yield error
-    elif not wanted:
-        if placed is not None and not _still_sees(comparison):
-            yield _differs(guest, "extra", "files of k3s are placed for it", "")
+    wanted = _files(guest)
+    if not wanted:
+        if error := not_left(comparison):
+            yield error
+        elif placed is not None and not (comparison.runs and comparison.outdated):
+            yield _finding(guest, "extra", "files of k3s are placed for it")
             yield Step(f"remove the files of k3s of guest {guest.name}", "k3s-unplace", guest.name)
     elif placed is None or "k3s" not in placed.files:
-        yield _differs(guest, "missing", "k3s is not placed", _digests(wanted))
+        yield from k3s_bring(comparison)
+        yield _finding(guest, "missing", "k3s is not placed", _digests(wanted))
         yield Step(f"guest {guest.name}: place {_names(guest)}", "k3s-place", guest.name, _entries(wanted))
-    elif placed.files != wanted and guest.state == "running" and "k3s_left" not in comparison.stages:
-        found = _differs(guest, "behind", "other files of k3s are placed than are desired", _digests(wanted))
-        yield replace(found, hint=UPGRADE, severity="note")
+    elif placed.files != wanted and guest.state == "running" and LEAVE not in comparison.stages:
+        found = _finding(guest, "behind", "other files of k3s are placed than are desired", _digests(wanted))
+        yield replace(found, hint=_UPGRADE, severity="note")
 
 
-def k3s_node(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Finding]]:
-    """Return the stage that has k3s run in a guest, as a node that is ready.
-
-    + nodes: of all clusters of the inventory, in its order
-    """
-
-    def k3s_run(comparison: Comparison) -> Iterator[Step | Finding]:
-        """Place the desired files, start the service and wait for the node: all in the turn of the node."""
-        guest = comparison.guest
-        if guest.k3s is None or not guest.k3s.binary or guest.state != "running":
-            return
-        probe = comparison.snapshot.k3s.guests.get(guest.name)
-        if isinstance(probe, Unreadable):
-            problem = f"its k3s could not be looked at: {probe.reason}"
-            found = _differs(guest, "unreadable", problem, "")
-            hint = f'Run "systemctl -M {guest.name} status k3s" on the host.'
-            yield replace(found, hint=hint, severity="error")
-            return
-        problems = tuple(_problems(comparison, guest.k3s))
-        yield from problems
-        if problems:
-            yield _run(comparison, guest.k3s, nodes)
-
-    return k3s_run
+def not_left(comparison: Comparison) -> Finding | None:
+    """Return an error for a guest that loses its k3s, and was not taken out of its cluster."""
+    placed = comparison.seen.k3s
+    if placed is None:
+        return None
+    if comparison.guest.state != "absent" and placed.joined.startswith("server"):
+        problem = "it is a server of its cluster, and cannot leave it while the guest stays"
+        return _error(comparison.guest, problem, "Remove the guest, with `state: absent`.")
+    if LEAVE in comparison.stages:
+        return None
+    hint = "Run deploys/k3s.py, which takes it out first."
+    return _error(comparison.guest, "its node would remain in its cluster", hint)
 
 
 def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Finding]]:
@@ -77,22 +71,25 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
 
     def k3s_left(comparison: Comparison) -> Iterator[Step | Finding]:
         """Stop k3s for good, and delete the node; nothing where no file of k3s is placed."""
-        guest = comparison.guest
-        if comparison.seen.k3s is None or (guest.state != "absent" and _wanted(guest)):
+        guest, placed = comparison.guest, comparison.seen.k3s
+        if placed is None or (guest.state != "absent" and _files(guest)) or not_left(comparison):
             return
-        others = _others(guest, nodes)
-        drains = bool(others) and guest.k3s is not None and guest.k3s.drain and comparison.runs
-        yield _differs(guest, "extra", f"node {node_name(guest)} is in its cluster", "")
+        k3s, name = guest.k3s or K3s(), node_name(guest)
+        servers = _at(_others(guest, nodes)) if placed.joined else ()
+        drains = bool(servers) and k3s.drain and comparison.runs
+        texts = [f"guest {guest.name}: {'move its pods away, ' if drains else ''}stop k3s"]
+        texts += [f"delete node {name}"] if servers else []
+        yield _finding(guest, "extra", f"node {name} is in its cluster")
         yield Step(
-            f"guest {guest.name}: {'move its pods away, ' if drains else ''}stop k3s"
-            f"{f', delete node {node_name(guest)}' if others else ''}",
+            ", ".join(texts),
             "k3s-leave",
             guest.name,
             turn=Turn(
-                guest.k3s.cluster if guest.k3s else "",
-                node_name(guest),
-                _at(others[0]) if others else None,
-                drain_seconds=guest.k3s.drain_seconds if guest.k3s and drains else 0,
+                k3s.cluster,
+                name,
+                is_server=placed.joined.startswith("server"),
+                servers=servers,
+                drain_seconds=k3s.drain_seconds if drains else 0,
                 removed=guest.state == "absent",
             ),
         )
@@ -100,99 +97,186 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
     return k3s_left
 
 
-def not_left(comparison: Comparison) -> Finding | None:
-    """Return an error for a guest that is to run k3s no more, and was not told to stop it."""
-    if comparison.seen.k3s is None or "k3s_left" in comparison.stages:
-        return None
-    return Finding(
-        "impossible",
-        "its node would remain in its cluster",
-        "Run deploys/k3s.py, which takes it out first.",
-        guest=comparison.guest.name,
-        field="k3s",
-        severity="error",
-    )
+def k3s_node(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Finding]]:
+    """Return the stage that has k3s run in a guest, as a node that is ready.
+
+    + nodes: of all clusters of the inventory, in its order
+    """
+
+    def k3s_run(comparison: Comparison) -> Iterator[Step | Finding]:
+        """Bring and place the desired files, start k3s with them and wait for the node, in its turn."""
+        guest = comparison.guest
+        if guest.k3s is None or not guest.k3s.binary or guest.state != "running":
+            return
+        state = _State(comparison, guest.k3s, nodes)
+        problems = tuple(state.problems())
+        if problems and state.differs:
+            yield from k3s_bring(comparison)
+        yield from problems
+        if problems:
+            yield state.step()
+
+    return k3s_run
 
 
-def _problems(comparison: Comparison, k3s: K3s) -> Iterator[Finding]:
-    """Yield what a guest's k3s lacks of a node that is ready with the desired files."""
-    guest, placed = comparison.guest, comparison.seen.k3s or Placed()
-    wanted = _wanted(guest)
-    if placed.files != wanted:
-        yield _differs(guest, "differs", "other files of k3s are placed", _digests(wanted))
-    service = _service(comparison)
-    if service is None or service.active_state != "active" or service.unit_file_state != "enabled":
-        yield _differs(guest, "differs", "k3s.service does not run", "active")
-    elif service.started != placed.inode:
-        yield _differs(guest, "outdated", "k3s runs from another binary", k3s.role)
-    if service and not service.is_ready:
-        yield _differs(
-            guest, "degraded", f"its node is not ready: {service.node or 'k3s is starting'}", "Ready"
+@dataclass(frozen=True)
+class _State:
+    """A node as it is beside the node as it is desired.
+
+    + comparison: of its guest
+    + k3s: the guest's
+    + nodes: of all clusters of the inventory
+    """
+
+    comparison: Comparison
+    k3s: K3s
+    nodes: Sequence[Node]
+
+    @property
+    def guest(self) -> Guest:
+        return self.comparison.guest
+
+    @cached_property
+    def placed(self) -> Placed:
+        return self.comparison.seen.k3s or Placed()
+
+    @cached_property
+    def service(self) -> Service | None:
+        """The service; None where the guest does not run yet. Raises `Refused` where it could not be read."""
+        probe = self.comparison.snapshot.k3s.guests.get(self.guest.name)
+        if isinstance(probe, Unreadable):
+            problem = f"the state of k3s could not be read: {probe.reason}"
+            hint = f'Run "systemctl -M {self.guest.name} status k3s" on the host.'
+            raise Refused(replace(_error(self.guest, problem, hint), kind="unreadable"))
+        return probe.service if isinstance(probe, K3sProbe) else None
+
+    @cached_property
+    def differs(self) -> bool:
+        return self.placed.files != _files(self.guest)
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(node_files(self.k3s))
+
+    @cached_property
+    def runs(self) -> bool:
+        return self.service is not None and self.service.active_state == "active"
+
+    @cached_property
+    def is_outdated(self) -> bool:
+        """Whether k3s runs with another binary or other files than desired."""
+        binary = self.k3s.binary
+        desired = f"{binary.sha256 if binary else ''} {self.digest}"
+        return self.service is not None and self.runs and self.service.started != desired
+
+    def problems(self) -> Iterator[Finding]:
+        """Yield what the node lacks. Raises `Refused` for one that would become another than it is."""
+        self._stay_what_it_is()
+        guest, service = self.guest, self.service
+        if self.differs:
+            wanted = _digests(_files(guest))
+            yield _finding(guest, "differs", "other files of k3s are placed than are desired", wanted)
+        if service is None or not self.runs or service.unit_file_state != "enabled":
+            yield _finding(guest, "differs", "k3s.service does not run", "active")
+        elif service.files != self.digest:
+            yield _finding(guest, "differs", "the configuration of k3s differs", ", ".join(NODE_FILES))
+        elif self.is_outdated and not self.differs:
+            yield _finding(guest, "outdated", "k3s runs with another binary or configuration", self.k3s.role)
+        if service and self.runs and not service.is_ready:
+            said = service.node or "k3s is starting"
+            yield _finding(guest, "differs", f"its node is not ready: {said}", "Ready")
+        if self.placed.cordoned:
+            problem = "its node was cordoned for a change that was cut off"
+            yield _finding(guest, "interrupted", problem)
+
+    def _stay_what_it_is(self) -> None:
+        joined = self.placed.joined
+        if joined == "server-founded" and self.k3s.server:
+            problem = f"it founded its cluster, and would join {self.k3s.server} now"
+            raise Refused(_error(self.guest, problem, "List it before the other servers of its cluster."))
+        if joined and not joined.startswith(self.k3s.role):
+            problem = f"it joined its cluster as {joined.partition('-')[0]}, and would be {self.k3s.role} now"
+            hint = "Remove the guest, with `state: absent` and `purge`, then make it again."
+            raise Refused(_error(self.guest, problem, hint))
+
+    def step(self) -> Step:
+        """Return the step that answers all of them."""
+        guest, files = self.guest, node_files(self.k3s)
+        absent = [f"- {path}\n" for path in NODE_FILES if path not in files]
+        sent = [
+            file_line(file.mode.lstrip("0"), path, file.content.get_secret_value()) + "\n"
+            for path, file in files.items()
+        ]
+        return Step(
+            f"guest {guest.name}: {', '.join(self._texts())}",
+            "k3s-node",
+            guest.name,
+            _entries(_files(guest)),
+            payload="".join([*absent, *sent]),
+            turn=self.turn,
         )
-    if placed.cordoned:
-        yield _differs(guest, "interrupted", "its node was cordoned for an upgrade that was cut off", "")
+
+    def _texts(self) -> Iterator[str]:
+        if self.turn.drain_seconds:
+            yield f"move the pods of node {self.turn.node} away"
+        # `k3s_place` says so of a guest that has yet to start.
+        if self.differs and self.comparison.runs:
+            yield f"place {_names(self.guest)}"
+        if self.is_outdated or not self.runs:
+            yield f"{'re' if self.runs else ''}start k3s"
+        yield f"wait up to {self.turn.ready_seconds} s until {self.turn.node} is ready"
+
+    @cached_property
+    def turn(self) -> Turn:
+        """How the node is changed."""
+        is_server = self.k3s.role == "server"
+        founds = is_server and not self.k3s.server and not self.placed.joined
+        others = _others(self.guest, self.nodes)
+        servers = _at(others, every=founds)
+        own = _at([node for node in _cluster(self.guest, self.nodes) if node not in others])
+        present = [node for node in others if not node.is_absent]
+        drains = bool(self.is_outdated and self.k3s.drain and present and (servers or own))
+        # What an administrator has cordoned stays cordoned.
+        cordons = drains and not (self.service is not None and self.service.is_cordoned)
+        return Turn(
+            self.k3s.cluster,
+            node_name(self.guest),
+            is_server=is_server,
+            alone=self.is_outdated or is_server,
+            after=before(self.guest, self.nodes) if self.is_outdated else (),
+            founds=founds,
+            servers=servers if founds else (*servers, *own),
+            drain_seconds=self.k3s.drain_seconds if drains else 0,
+            uncordon=cordons or self.placed.cordoned,
+            ready_seconds=self.k3s.ready_seconds,
+        )
 
 
-def _run(comparison: Comparison, k3s: K3s, nodes: Sequence[Node]) -> Step:
-    guest, service = comparison.guest, _service(comparison)
-    placed = comparison.seen.k3s or Placed()
-    others, wanted = _others(guest, nodes), _wanted(guest)
-    runs = service is not None and service.active_state == "active"
-    restarts = runs and (placed.files != wanted or (service and service.started != placed.inode))
-    drains = bool(restarts and others and k3s.drain)
-    name = node_name(guest)
-    texts = [f"move the pods of node {name} away"] if drains else []
-    # Of a guest that is yet to start, `k3s_place` has said that.
-    texts += [f"place {_names(guest)}"] if placed.files != wanted and comparison.runs else []
-    texts += [
-        f"{'re' if restarts else ''}start k3s",
-        f"wait up to {k3s.ready_seconds} s until {name} is ready",
-    ]
-    asked = others or [node for node in nodes if node.guest.name == guest.name and node.name == name]
-    return Step(
-        f"guest {guest.name}: {', '.join(texts)}",
-        "k3s-node",
-        guest.name,
-        _entries(wanted),
-        turn=Turn(
-            k3s.cluster,
-            name,
-            _at(asked[0]) if asked and (drains or placed.cordoned) else None,
-            alone=bool(restarts) or k3s.role == "server",
-            drain_seconds=k3s.drain_seconds if drains else 0,
-            uncordon=drains or placed.cordoned,
-            ready_seconds=k3s.ready_seconds,
-        ),
-    )
+def _cluster(guest: Guest, nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes of a guest's cluster."""
+    if guest.k3s is None or not guest.k3s.binary:
+        return []
+    return [node for node in nodes if node.k3s.cluster == guest.k3s.cluster]
 
 
 def _others(guest: Guest, nodes: Sequence[Node]) -> list[Node]:
-    """Return the other servers of a guest's cluster; of a single one with agents, itself."""
-    if guest.k3s is None or not guest.k3s.binary:
-        return []
-    name = node_name(guest)
-    cluster = [node for node in nodes if node.guest.k3s and node.guest.k3s.cluster == guest.k3s.cluster]
-    others = [node for node in cluster if node.name != name]
-    servers = [node for node in others if node.guest.k3s and node.guest.k3s.role == "server"]
-    own = [node for node in cluster if node.name == name and guest.k3s.role == "server"]
-    return servers or (own if others else [])
+    """Return the other nodes of a guest's cluster."""
+    return [node for node in _cluster(guest, nodes) if node.name != node_name(guest)]
 
 
-def _at(node: Node) -> tuple[str, str]:
-    return node.host, node.guest.name
+def _at(nodes: Sequence[Node], *, every: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return hosts and guests of those of the nodes that are servers.
+
+    + every: those that should not run too
+    """
+    return tuple(
+        (node.host, node.guest.name)
+        for node in nodes
+        if node.k3s.role == "server" and (every or node.guest.state == "running")
+    )
 
 
-def _service(comparison: Comparison) -> Service | None:
-    probe = comparison.snapshot.k3s.guests.get(comparison.guest.name)
-    return probe.service if isinstance(probe, K3sProbe) else None
-
-
-def _still_sees(comparison: Comparison) -> bool:
-    """Return whether the guest runs with the files bound into it; its changed definition comes first."""
-    return comparison.runs and comparison.outdated
-
-
-def _wanted(guest: Guest) -> dict[str, str]:
+def _files(guest: Guest) -> dict[str, str]:
     return {path: item.sha256 for path, item in guest.k3s.artifacts.items()} if guest.k3s else {}
 
 
@@ -208,5 +292,9 @@ def _digests(wanted: dict[str, str]) -> str:
     return " ".join(sorted(wanted.values()))
 
 
-def _differs(guest: Guest, kind: Kind, problem: str, wanted: str) -> Finding:
+def _finding(guest: Guest, kind: Kind, problem: str, wanted: str = "") -> Finding:
     return Finding(kind, problem, guest=guest.name, field="k3s", wanted=wanted)
+
+
+def _error(guest: Guest, problem: str, hint: str) -> Finding:
+    return Finding("impossible", problem, hint, guest=guest.name, field="k3s", severity="error")

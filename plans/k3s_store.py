@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.local import LocalFile
 from pyinfra_nspawn.plans.finding import Finding
+from pyinfra_nspawn.plans.readable import readable
 from pyinfra_nspawn.plans.step import Step, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyinfra_nspawn.facts.host import Host
+    from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.host import HostComparison
     from pyinfra_nspawn.specs import Artifact, Guest
-    from pyinfra_nspawn.specs.artifact import Kind
 
 _SPARE_BYTES = 64 * 2**20
 """What remains free on the host."""
@@ -23,46 +24,33 @@ _SHOWN = 12
 """How many digits of a digest are shown."""
 
 
-@dataclass(frozen=True)
-class LocalFile:
-    """A file of the controller.
+def k3s_bring(comparison: Comparison) -> Iterator[Step | Finding]:
+    """Bring the files of k3s that the host lacks for a guest; what one guest lacks keeps no other waiting."""
+    guest = comparison.guest
+    host = readable("the host", comparison.snapshot.host, guest.name)
+    lacking = {path: item for path, item in _artifacts(guest).items() if not _is_whole(host, item.sha256)}
+    errors = tuple(filter(None, (_unusable(comparison, item) for item in lacking.values())))
+    yield from errors or _full(comparison, host, lacking.values())
+    for path, artifact in lacking.items():
+        problem = f"the host does not have {described(artifact)}"
+        yield Finding("missing", problem, guest=guest.name, field="k3s", wanted=artifact.sha256)
+        verb, manner = ("k3s-append", "send") if artifact.path else ("k3s-fetch", "fetch")
+        yield Step(
+            f"{manner} {described(artifact)}{_progress(comparison, host, artifact)}",
+            verb,
+            guest.name,
+            transfer=Transfer(artifact, "binary" if path == "k3s" else "images"),
+        )
 
-    + size: in bytes
-    + sha256: of its content
-    """
 
-    size: int
-    sha256: str
-
-
-def k3s_store(comparison: HostComparison) -> Iterator[Step | Finding]:
-    """Bring the files of k3s that the host lacks for its guests; remove those that no guest needs."""
-    wanted = wanted_by(comparison.guests)
-    stored = comparison.host.stored
-    for sha256, (artifact, kind) in wanted.items():
-        if sha256 in stored and stored[sha256].whole:
-            continue
-        if error := _unusable(comparison, artifact):
-            yield error
-            continue
-        yield Finding("missing", f"{described(artifact)} is not stored", field="k3s", wanted=sha256)
-        yield _bring(comparison, artifact, kind)
-    yield from _full(comparison, wanted)
-    unused = [key for key, item in stored.items() if key not in wanted and item.links == 1]
+def k3s_prune(comparison: HostComparison) -> Iterator[Step | Finding]:
+    """Remove the files of k3s that no guest has or will get."""
+    wanted = {item.sha256 for guest in comparison.guests for item in _artifacts(guest).values()}
+    unused = [key for key, item in comparison.host.stored.items() if key not in wanted and item.links == 1]
     if unused:
         names = ", ".join(key[:_SHOWN] for key in unused)
         yield Finding("extra", f"files of k3s that no guest has: {names}", field="k3s", seen=" ".join(unused))
-        yield Step(f"remove files of k3s: {names}", "k3s-prune", arguments=tuple(wanted))
-
-
-def wanted_by(guests: Iterable[Guest]) -> dict[str, tuple[Artifact, Kind]]:
-    """Return the files of k3s that guests are to have, by digest."""
-    return {
-        artifact.sha256: (artifact, "binary" if path == "k3s" else "images")
-        for guest in guests
-        if guest.k3s and guest.state != "absent"
-        for path, artifact in guest.k3s.artifacts.items()
-    }
+        yield Step(f"remove files of k3s: {names}", "k3s-prune", arguments=tuple(sorted(wanted)))
 
 
 def described(artifact: Artifact) -> str:
@@ -70,19 +58,20 @@ def described(artifact: Artifact) -> str:
     return f"{artifact.name} ({artifact.sha256[:_SHOWN]})"
 
 
-def _bring(comparison: HostComparison, artifact: Artifact, kind: Kind) -> Step:
-    local = comparison.local.get(artifact.path or "")
-    part = comparison.host.stored.get(artifact.sha256)
+def _artifacts(guest: Guest) -> dict[str, Artifact]:
+    return guest.k3s.artifacts if guest.k3s and guest.state != "absent" else {}
+
+
+def _progress(comparison: Comparison, host: Host, artifact: Artifact) -> str:
+    local, part = comparison.snapshot.local.get(artifact.path or ""), host.stored.get(artifact.sha256)
     texts = [f"{local.size / 2**20:.0f} MiB"] if isinstance(local, LocalFile) else []
     texts += [f"{part.size / 2**20:.0f} MiB of it are there"] if part and part.size else []
-    more = f" ({', '.join(texts)})" if texts else ""
-    verb, manner = ("k3s-append", "send") if artifact.path else ("k3s-fetch", "fetch")
-    return Step(f"{manner} {described(artifact)}{more}", verb, transfer=Transfer(artifact, kind))
+    return f" ({', '.join(texts)})" if texts else ""
 
 
-def _unusable(comparison: HostComparison, artifact: Artifact) -> Finding | None:
-    """Return an error for a file of the controller that does not exist, or is another than is wanted."""
-    local = comparison.local.get(artifact.path or "")
+def _unusable(comparison: Comparison, artifact: Artifact) -> Finding | None:
+    """Return an error for a file of the controller that does not exist, or is not the desired one."""
+    local = comparison.snapshot.local.get(artifact.path or "")
     if local is None or (isinstance(local, LocalFile) and local.sha256 == artifact.sha256):
         return None
     if isinstance(local, Unreadable):
@@ -97,6 +86,7 @@ def _unusable(comparison: HostComparison, artifact: Artifact) -> Finding | None:
         "impossible",
         f"{artifact.path}: {problem}",
         hint,
+        guest=comparison.guest.name,
         field="k3s",
         wanted=artifact.sha256,
         seen=seen,
@@ -104,19 +94,19 @@ def _unusable(comparison: HostComparison, artifact: Artifact) -> Finding | None:
     )
 
 
-def _full(comparison: HostComparison, wanted: dict[str, tuple[Artifact, Kind]]) -> Iterator[Finding]:
-    """Yield an error where what is sent does not fit; how large a URL's file is shows when it is fetched."""
-    host = comparison.host
+def _full(comparison: Comparison, host: Host, lacking: Iterable[Artifact]) -> Iterator[Finding]:
+    """Yield an error where a file to send does not fit; the size of a URL's file shows when it is fetched."""
     sizes = [
-        local.size - (host.stored[sha256].size if sha256 in host.stored else 0)
-        for sha256, (artifact, _) in wanted.items()
-        if not _is_whole(host, sha256)
-        and isinstance(local := comparison.local.get(artifact.path or ""), LocalFile)
+        local.size - (host.stored[item.sha256].size if item.sha256 in host.stored else 0)
+        for item in lacking
+        if isinstance(local := comparison.snapshot.local.get(item.path or ""), LocalFile)
     ]
     if sizes and sum(sizes) + _SPARE_BYTES > host.free_bytes:
         need, free = (sum(sizes) + _SPARE_BYTES) // 2**20, host.free_bytes // 2**20
-        problem = f"the files of k3s need {need} MiB and the host has {free} MiB left"
-        yield Finding("unfit", problem, "Free some below /var/lib.", field="free_bytes", severity="error")
+        problem = f"its files of k3s need {need} MiB and the host has {free} MiB left"
+        hint = "Free some below /var/lib."
+        name = comparison.guest.name
+        yield Finding("unfit", problem, hint, guest=name, field="free_bytes", severity="error")
 
 
 def _is_whole(host: Host, sha256: str) -> bool:

@@ -50,12 +50,15 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Turn:
-    """How a node of a cluster is changed, or taken out of it: in its turn, and not after one that failed.
+    """How a node of a cluster is changed, or taken out of it.
 
     + cluster: the name of the cluster
     + node: its name there
-    + server: host and guest of a server to ask; None where there is none
-    + alone: whether no other node is changed meanwhile
+    + is_server: whether it is a server of the cluster, of which one at a time is changed
+    + alone: whether it waits for its turn, and is not changed after a node that failed
+    + after: nodes that must be ready in this run before
+    + founds: whether it starts the cluster, which no other server may have joined then
+    + servers: hosts and guests of the cluster's other servers, or of itself where it is the only one
     + drain_seconds: how long moving its pods away may take; 0 to leave them
     + uncordon: whether pods may come back afterwards
     + ready_seconds: how long it may take to be ready; 0 for a node that leaves
@@ -64,8 +67,11 @@ class Turn:
 
     cluster: str
     node: str
-    server: tuple[str, str] | None = None
+    is_server: bool = False
     alone: bool = True
+    after: tuple[str, ...] = ()
+    founds: bool = False
+    servers: tuple[tuple[str, str], ...] = ()
     drain_seconds: int = 0
     uncordon: bool = False
     ready_seconds: int = 0

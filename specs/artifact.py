@@ -30,7 +30,7 @@ Url = Annotated[Line, AfterValidator(_fetchable)]
 
 
 class Artifact(Spec):
-    """A file by its digest, and where it is to be had: exactly one of `path` and `url`.
+    """A file by its digest, and where it comes from: exactly one of `path` and `url`.
 
     + path: on the controller; a relative one begins in the directory that pyinfra runs in
     + url: that the host itself fetches with curl(1), over http or https

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.k3s import API_PORT
-from pyinfra_nspawn.specs.k3s_guest import k3s_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +26,18 @@ class Node:
 
     host: str
     guest: Guest
+
+    @property
+    def k3s(self) -> K3s:
+        """The guest's k3s; raises `TypeError` for a guest without."""
+        if self.guest.k3s is None:
+            raise TypeError(f"{self.guest.name} has no k3s")
+        return self.guest.k3s
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether its guest is removed."""
+        return self.guest.state == "absent"
 
     @property
     def name(self) -> str:
@@ -58,7 +69,7 @@ def node_name(guest: Guest) -> str:
 
 
 def nodes_of(guests: Mapping[str, Sequence[Guest]]) -> tuple[Node, ...]:
-    """Return the nodes of all clusters, in the order of the inventory.
+    """Return the nodes of all clusters in the order of the inventory, those of absent guests too.
 
     + guests: of every host, by the host's name
     """
@@ -66,7 +77,7 @@ def nodes_of(guests: Mapping[str, Sequence[Guest]]) -> tuple[Node, ...]:
         Node(host, guest)
         for host, on_host in guests.items()
         for guest in on_host
-        if guest.k3s and guest.k3s.binary and guest.state != "absent"
+        if guest.k3s and guest.k3s.binary
     )
 
 
@@ -75,13 +86,24 @@ def in_order(nodes: Sequence[Node]) -> tuple[list[Node], list[Node], list[Node]]
 
     In this order nodes start, and are upgraded.
     """
-    servers = [node for node in nodes if _k3s(node).role == "server"]
-    first = {_k3s(node).cluster: node for node in reversed(servers)}.values()
+    present = [node for node in nodes if not node.is_absent]
+    servers = [node for node in present if node.k3s.role == "server"]
+    first = {node.k3s.cluster: node for node in reversed(servers)}.values()
     return (
         [node for node in servers if node in first],
         [node for node in servers if node not in first],
-        [node for node in nodes if node not in servers],
+        [node for node in present if node not in servers],
     )
+
+
+def before(guest: Guest, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Return the servers of a guest's cluster that are changed before it, by the names of their nodes."""
+    if guest.k3s is None:
+        return ()
+    name, cluster = node_name(guest), guest.k3s.cluster
+    servers = [node for node in nodes if node.k3s.cluster == cluster and node.k3s.role == "server"]
+    running = [node.name for node in servers if node.guest.state == "running"]
+    return tuple(running[: running.index(name)] if name in running else running)
 
 
 def joined(host: str, guests: Mapping[str, Sequence[Guest]]) -> tuple[Guest, ...]:
@@ -102,18 +124,17 @@ def _joined(node: Node, guests: Mapping[str, Sequence[Guest]]) -> Guest:
     guest, k3s = node.guest, node.guest.k3s
     if k3s is None or guest.state == "absent":
         return guest
-    nodes = [item for item in nodes_of(guests) if _k3s(item).cluster == k3s.cluster]
-    servers = [item for item in nodes if _k3s(item).role == "server"]
+    nodes = [item for item in nodes_of(guests) if item.k3s.cluster == k3s.cluster and not item.is_absent]
+    servers = [item for item in nodes if item.k3s.role == "server"]
     _refuse_twins(node, nodes)
     update: dict[str, object] = {"node_name": node.name}
     if not k3s.server and servers and servers[0] == node:
-        update["cluster_init"] = k3s.cluster_init or len(servers) > 1
+        update["cluster_init"] = len(servers) > 1 if k3s.cluster_init is None else k3s.cluster_init
     else:
         update["server"] = k3s.server or _url(node, servers)
-    if k3s.token is None and len(nodes) > 1:
+    if k3s.token is None and (len(nodes) > 1 or "server" in update):
         raise _error(node, "token: is needed in a cluster of several nodes, the same for each")
-    known = k3s.model_copy(update=update)
-    return guest.model_copy(update={"k3s": known, "files": {**guest.files, **k3s_files(known)}})
+    return guest.model_copy(update={"k3s": k3s.model_copy(update=update)})
 
 
 def _refuse_twins(node: Node, nodes: Sequence[Node]) -> None:
@@ -122,25 +143,19 @@ def _refuse_twins(node: Node, nodes: Sequence[Node]) -> None:
             continue
         if other.name == node.name:
             raise _error(node, f"node_name: {other.guest.name} on {other.host} is node {node.name} too")
-        if _k3s(other).token != _k3s(node).token:
+        if other.k3s.token != node.k3s.token:
             raise _error(node, f"token: {other.guest.name} on {other.host} has another")
 
 
 def _url(node: Node, servers: Sequence[Node]) -> str:
     """Return where the first server of the cluster answers; its own addresses are in its certificate."""
     if not servers:
-        raise _error(node, f"server: cluster {_k3s(node).cluster} has no server; give its URL")
+        raise _error(node, f"server: cluster {node.k3s.cluster} has no server; give its URL")
     first = servers[0]
     if first.url is None:
         problem = f"{first.guest.name} on {first.host} has no static address"
         raise _error(node, f"server: {problem}; give it one in `network`, or give its URL")
     return first.url
-
-
-def _k3s(node: Node) -> K3s:
-    if node.guest.k3s is None:
-        raise TypeError(f"{node.guest.name} has no k3s")
-    return node.guest.k3s
 
 
 def _error(node: Node, problem: str) -> InvalidSpecError:

@@ -18,6 +18,8 @@ TOKEN = "/etc/rancher/k3s/cluster-token"
 SERVICE = "/etc/systemd/system/k3s.service"
 PREPARE = "/etc/rancher/k3s/prepare"
 PROFILE = "/etc/profile.d/k3s.sh"
+NODE_FILES = (CONFIG, SERVICE, PREPARE, PROFILE, TOKEN)
+"""What a node's guest has of ours in its /etc; facts/k3s.sh reads them in this order."""
 PLACE = "/usr/lib/k3s"
 """Where a guest sees the binary; its /usr is a layer that nspawn makes mount points in."""
 IMAGES = "/var/lib/rancher/k3s/agent/images"
@@ -94,6 +96,8 @@ _FIELDS = {
     "token-file": "token",
     "with-node-id": "node_name",
 }
+# What nodes find each other by, and pyinfra-nspawn their state.
+_FIXED = {"data-dir", "disable-agent", "https-listen-port", "write-kubeconfig"}
 _OF_BINARY = ("images", "role", "server", "cluster_init", "token")
 
 
@@ -109,7 +113,8 @@ class K3s(Spec):
     + cluster: the guests of an inventory with the same are one cluster; `default` by default. Its first
       server in the order of the inventory is the one that the others join
     + server: the URL of a server to join, where that is not one of the inventory
-    + cluster_init: keep the cluster in etcd instead of SQLite; True by itself with several servers
+    + cluster_init: keep the cluster in etcd instead of SQLite; by default with several servers. False for
+      a datastore of your own
     + token: the secret by which nodes join; every node of a cluster needs the same, but for a server alone
     + node_name: by default the guest's hostname
     + node_labels: of the node, `KEY=VALUE`
@@ -126,7 +131,7 @@ class K3s(Spec):
     role: Literal["server", "agent"] = "server"
     cluster: ClusterName = "default"
     server: ServerUrl | None = None
-    cluster_init: bool = False
+    cluster_init: bool | None = None
     token: Token | None = None
     node_name: NodeName | None = None
     node_labels: Annotated[tuple[Label, ...], Items] = ()
@@ -154,6 +159,8 @@ class K3s(Spec):
             return self
         if taken := sorted(_FIELDS.keys() & self.config.keys()):
             raise ValueError(f"config: {taken[0]}: use the field {_FIELDS[taken[0]]} in its place")
+        if fixed := sorted(_FIXED & self.config.keys()):
+            raise ValueError(f"config: {fixed[0]}: cannot be changed, for others rely on it; remove it")
         return self
 
     @model_validator(mode="after")

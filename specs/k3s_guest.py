@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -9,9 +10,11 @@ from pydantic import SecretStr
 from pyinfra_nspawn.specs.base import MANAGED
 from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.file import File
-from pyinfra_nspawn.specs.k3s import CONFIG, PLACE, PREPARE, PROFILE, SERVICE, TOKEN
+from pyinfra_nspawn.specs.k3s import CONFIG, NODE_FILES, PLACE, PREPARE, PROFILE, SERVICE, TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyinfra_nspawn.specs.guest import Guest
     from pyinfra_nspawn.specs.k3s import K3s
 
@@ -45,11 +48,12 @@ WantedBy=multi-user.target
 _PREPARE = f"""\
 #!/bin/sh
 {MANAGED}
-# Before k3s starts: record which binary that is, for it unpacks itself and runs from there; and have it do
-# without overlayfs where /var is on a file system that cannot hold the upper layer of one.
+# Before k3s starts: record with which binary and which files, for it unpacks itself and runs from there; and
+# have it do without overlayfs where /var is on a file system that cannot hold the upper layer of one.
 set -e
 mkdir -p /run/k3s {CONFIG}.d /var/lib/rancher/k3s/agent
-stat -c %i {PLACE}/k3s >/run/k3s/started
+files=$(cat {" ".join(NODE_FILES)} 2>/dev/null | sha256sum | cut -c1-64)
+echo "$(cat {PLACE}/sha256) $files" >/run/k3s/started
 chosen={CONFIG}.d/10-snapshotter.yaml
 rm -f "$chosen"
 ! grep -q '^snapshotter:' {CONFIG} || exit 0
@@ -90,18 +94,30 @@ def with_k3s(guest: Guest) -> Guest:
                 "/dev/kmsg r",
             ),
             "limits": guest.limits.model_copy(update={"tasks_max": tasks}),
-            "files": {**guest.files, **k3s_files(guest.k3s)},
+            "files": guest.files if guest.k3s.binary else {**guest.files, CONFIG: _config(guest.k3s)},
         }
     )
 
 
-def k3s_files(k3s: K3s) -> dict[str, File]:
-    """Return the files that a guest gets for k3s, by path."""
-    files = {CONFIG: File(content=SecretStr(k3s.to_yaml()), mode="0600")}
-    if k3s.binary:
-        files[SERVICE] = File(content=SecretStr(_UNIT.replace("ROLE", k3s.role)))
-        files[PREPARE] = File(content=SecretStr(_PREPARE), mode="0755")
-        files[PROFILE] = File(content=SecretStr(_PATH))
-    if k3s.token:
-        files[TOKEN] = File(content=k3s.token, mode="0600")
-    return files
+def node_files(k3s: K3s) -> dict[str, File]:
+    """Return the files by which k3s runs in a guest, by path, in the order of `NODE_FILES`.
+
+    They are no `files` of the guest: those take a restart of it to change.
+    """
+    files = {
+        CONFIG: _config(k3s),
+        SERVICE: File(content=SecretStr(_UNIT.replace("ROLE", k3s.role))),
+        PREPARE: File(content=SecretStr(_PREPARE), mode="0755"),
+        PROFILE: File(content=SecretStr(_PATH)),
+    }
+    return {**files, TOKEN: File(content=k3s.token, mode="0600")} if k3s.token else files
+
+
+def digest(files: Mapping[str, File]) -> str:
+    """Return the sha256 of the contents of a node's files, one after another."""
+    contents = (files[path].content.get_secret_value().encode() for path in NODE_FILES if path in files)
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _config(k3s: K3s) -> File:
+    return File(content=SecretStr(k3s.to_yaml()), mode="0600")

@@ -28,7 +28,7 @@ with mock.patch("gevent.monkey.patch_all"):
 #: About how long a file takes, in seconds: estimates, as only their order matters. A lab file that is not
 #: listed counts as one of half a minute, any other as one of no time.
 SECONDS = {
-    "lab/test_nodes.py": 300,
+    "lab/test_nodes.py": 350,
     "host/test_killed.py": 220,
     "lab/test_unfit.py": 210,
     "lab/test_network_reverts.py": 210,

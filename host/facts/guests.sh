@@ -195,11 +195,13 @@ guest_directory() { # NAME
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
 }
 
-# SHA256 INODE PATH of each file of k3s that is placed for it; the digest is empty where the host does not store it.
+# `file SHA256 PATH` of each file of k3s that is placed for it, `joined HOW` and `cordoned`; the digest is empty where the host
+# does not store the file.
 guest_placed() { # DIRECTORY
-    for _path in "$1"/* "$1/images"/*; do
-        [ ! -f "$_path" ] || echo "$(stored_as "$_path") $(stat -c %i "$_path") ${_path#"$1/"}"
+    for _path in "$1/k3s" "$1/images"/*; do
+        [ ! -f "$_path" ] || echo "file $(stored_as "$_path") ${_path#"$1/"}"
     done
+    [ ! -e "$1/.joined" ] || sed 's/^/joined /;q' "$1/.joined"
     [ ! -e "$1/.cordoned" ] || echo cordoned
 }
 

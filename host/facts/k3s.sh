@@ -98,7 +98,8 @@ while read -r _network _length _ _ _gateway _ _ _ _ _link; do
     echo "route6 $_link $_network $_length $_gateway"
 done </proc/net/ipv6_route
 if [ -e /etc/systemd/system/k3s.service ]; then
-    systemctl show -p LoadState,UnitFileState,ActiveState,NeedDaemonReload k3s.service | sed "s/^/service /"
+    systemctl show -p LoadState,UnitFileState,ActiveState k3s.service | sed "s/^/service /"
+    echo "files $(node_files)"
     sed "s/^/started /" /run/k3s/started
     [ ! -e /run/k3s/started ] || node | sed "s/^/node /"
 fi

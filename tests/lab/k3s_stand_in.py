@@ -30,15 +30,18 @@ TOOLS = {"gcc": "gcc", "cc": "libc6-dev"}
 FLAGS = ("-std=c11", "-static", "-O1", "-s", "-Wall", "-Wextra", "-Werror")
 
 
-def built(version: str = "v1.30.1+k3s1") -> Path:
-    """Return the executable that says it is this version, compiled where the cache lacks it."""
-    name = f"k3s-stand-in-{version}"
+def built(version: str = "v1.30.1+k3s1", *, broken: bool = False) -> Path:
+    """Return the executable that says it is this version, compiled where the cache lacks it.
+
+    + broken: as server or agent it ends at once; `kubectl` works
+    """
+    name = f"k3s-stand-in{'-broken' if broken else ''}-{version}"
     final = CACHE / f"{name}-{sha256_of(SOURCE)[:12]}"
     if not final.is_dir():
         install_tools(TOOLS)
         with lock.image(name):
             if not final.is_dir():
-                _build(name, version, final)
+                _build(name, final, version, broken=broken)
     return final / "k3s"
 
 
@@ -47,12 +50,13 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _build(name: str, version: str, final: Path) -> None:
+def _build(name: str, final: Path, version: str, *, broken: bool) -> None:
     new = CACHE / f"building.{final.name}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     with step(f"compiling {name}"):
-        run("gcc", *FLAGS, f'-DVERSION="{version}"', "-o", new / "k3s", SOURCE)
+        defined = (f'-DVERSION="{version}"', f"-DBROKEN={int(broken)}")
+        run("gcc", *FLAGS, *defined, "-o", new / "k3s", SOURCE)
     for old in CACHE.glob(f"{name}-*"):
         shutil.rmtree(old)
     new.rename(final)

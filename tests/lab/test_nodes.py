@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ UNEXPECTED = "/var/lib/rancher/k3s/unexpected"
 DEPLOY = str(FILES / "k3s_nodes.py")
 KUBECTL = "/usr/lib/k3s/k3s kubectl"
 WHERE = {"first": "lab1", "agent": "lab2"}
+#: Free in the lab's network, beside lan.STATIC.
+SECOND = str(ip_address(lan.STATIC) + 1)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -55,6 +58,7 @@ class Cluster:
     binary: Path
     fields: dict[str, dict[str, Any]]
     states: dict[str, str]
+    order: tuple[str, ...] = ("lab1", "lab2")
 
     def run(self, *options: str, deploy: str = DEPLOY, kill_after: int = 0) -> Outcome:
         self.inventory.write_text(f"lab = {self._hosts()!r}\n")
@@ -88,19 +92,21 @@ class Cluster:
             "ssh_config_file": str(SSH_CONFIG),
             "nspawn_host": {"bridge": {"uplinks": ["eth0"], "confirm_seconds": 15}},
         }
-        static = {"addresses": [f"{lan.STATIC}/{lan.NETWORK.prefixlen}"], "gateways": [lan.ROUTER]}
-        first, agent = self._guest("first", static), self._guest("agent", {}, role="agent")
-        return [
-            ("lab1", {**common, "guests": [first]}),
-            ("lab2", {**common, "_sudo": True, "guests": [agent]}),
-        ]
+        first = self._guest("first", lan.STATIC)
+        agent = self._guest("agent", SECOND, role="agent")
+        hosts = {
+            "lab1": {**common, "guests": [first]},
+            "lab2": {**common, "guests": [agent], "_sudo": True},
+        }
+        return [(name, hosts[name]) for name in self.order]
 
-    def _guest(self, name: str, network: dict[str, Any], **k3s: object) -> dict[str, Any]:
+    def _guest(self, name: str, address: str, **k3s: object) -> dict[str, Any]:
+        static = {"addresses": [f"{address}/{lan.NETWORK.prefixlen}"], "gateways": [lan.ROUTER]}
         binary = {"path": str(self.binary), "sha256": sha256_of(self.binary)}
         given = {"binary": binary, "token": TOKEN, "ready_seconds": 60, "drain_seconds": 10, **k3s}
         return {
             "name": name,
-            "network": {"kind": "bridge", **network},
+            "network": {"kind": "bridge", **static},
             "k3s": {**given, **self.fields.get(name, {})},
             "state": (state := self.states.get(name, "running")),
             "purge": state == "absent",
@@ -229,9 +235,7 @@ def other_architecture(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "another digest", "another architecture", "unreachable"])
-def test_a_binary_that_cannot_be_had_changes_nothing_on_that_host_alone(
-    cluster: Cluster, kind: str, tmp_path: Path
-):
+def test_a_binary_that_cannot_be_had_changes_nothing(cluster: Cluster, kind: str, tmp_path: Path):
     other = other_architecture(tmp_path)
     binary, problem = {
         "missing": ({"path": "no-such-file", "sha256": "0" * 64}, "no-such-file: No such file or directory"),
@@ -249,7 +253,8 @@ def test_a_binary_that_cannot_be_had_changes_nothing_on_that_host_alone(
     outcome = cluster.run()
     assert outcome.code == 1
     assert problem in "\n".join(outcome.lines("lab1"))
-    assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", NEW)}
+    assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", OLD)}
+    assert "agent: not tried: server first is not as desired" in "\n".join(outcome.lines("lab2"))
     assert cluster.hosts["lab1"].succeed("ls -A /var/lib/pyinfra-nspawn/.k3s").split() == [
         sha256_of(built(OLD))
     ]
@@ -259,7 +264,7 @@ def test_a_large_file_is_sent_in_pieces_and_resumed_where_it_was_cut_off(cluster
     cluster.binary = tmp_path / "k3s"
     cluster.binary.write_bytes(built(OLD).read_bytes() + bytes(20 * 2**20))
     digest = sha256_of(cluster.binary)[:12]
-    cluster.run(kill_after=4)  # of both hosts: their looks, and a piece for each
+    cluster.run(kill_after=10)  # three looks at each host, one at the node, and the first pieces
     planned = cluster.succeed("--dry")
     part = re.compile(rf"send k3s \({digest}\) \(21 MiB, \d+ MiB of it are there\)")
     assert any(map(part.fullmatch, [*planned.lines("lab1"), *planned.lines("lab2")]))
@@ -289,20 +294,77 @@ def test_nodes_that_are_not_to_be_drained_are_not(cluster: Cluster):
     assert cluster.nodes() == {"first": ("Ready", NEW), "agent": ("Ready", NEW)}
 
 
-def test_a_node_that_does_not_come_back_stops_the_upgrade(cluster: Cluster, tmp_path: Path):
-    cluster.binary = tmp_path / "k3s"
-    cluster.binary.write_bytes(Path("/bin/true").read_bytes())
+def test_a_server_that_does_not_come_back_stops_the_upgrade(cluster: Cluster):
+    cluster.binary = built(NEW, broken=True)
     cluster.fields = {name: {"ready_seconds": 10} for name in WHERE}
     outcome = cluster.run()
     assert outcome.code == 1
-    said = "\n".join(outcome.lines("lab1"))
-    assert "first: node first is not ready (waited 10 s): " in said
-    assert "agent: not tried: node first failed before. Fix that node, then run again." in outcome.lines(
-        "lab2"
-    )
+    assert "first: node first is not ready (waited 10 s): " in "\n".join(outcome.lines("lab1"))
+    problem = "agent: not tried: node first failed before. Fix that node, then run again."
+    assert problem in outcome.lines("lab2")
     assert inside(cluster.hosts["lab2"], "agent", "/usr/lib/k3s/k3s --version").split()[2] == OLD
 
     cluster.binary = built(OLD)
+    cluster.succeed()
+    assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", OLD)}
+
+
+def test_a_node_that_the_cluster_calls_ready_although_it_does_not_run_is_none(cluster: Cluster):
+    """The cluster heard of it less than 40 s ago."""
+    broken = built(OLD, broken=True)
+    binary = {"path": str(broken), "sha256": sha256_of(broken)}
+    cluster.fields = {"agent": {"binary": binary, "ready_seconds": 10}}
+    outcome = cluster.run()
+    assert outcome.code == 1
+    assert "agent: node agent is not ready (waited 10 s): " in "\n".join(outcome.lines("lab2"))
+    assert cluster.nodes()["agent"] == ("Ready,SchedulingDisabled", OLD)
+    cluster.fields = {}
+    cluster.succeed()
+    assert cluster.nodes()["agent"] == ("Ready", OLD)
+
+
+def test_a_changed_configuration_restarts_nodes_in_their_turns_and_no_guest(cluster: Cluster):
+    before = cluster.leaders()
+    cluster.fields = {name: {"node_labels": ["zone=lab"]} for name in WHERE}
+    outcome = cluster.succeed()
+    assert "first: the configuration of k3s differs" not in outcome.lines("lab1")
+    assert cluster.events() == ["drain first", "uncordon first", "drain agent", "uncordon agent"]
+    assert cluster.leaders() == before
+    config = inside(cluster.hosts["lab2"], "agent", "cat /etc/rancher/k3s/config.yaml")
+    assert 'node-label: ["zone=lab"]' in config
+    assert cluster.succeed().json["results"]["totals"]["success"] == 0
+
+
+def test_what_an_administrator_has_cordoned_stays_cordoned(cluster: Cluster):
+    inside(cluster.hosts["lab1"], "first", f"{KUBECTL} cordon agent")
+    cluster.binary = built(NEW)
+    cluster.succeed()
+    assert cluster.nodes()["agent"] == ("Ready,SchedulingDisabled", NEW)
+    inside(cluster.hosts["lab1"], "first", f"{KUBECTL} uncordon agent")
+
+
+def test_an_agent_is_not_upgraded_without_its_server(cluster: Cluster):
+    cluster.binary = built(NEW)
+    outcome = cluster.run("-y", "--limit", "lab2")
+    assert outcome.code == 1
+    assert "agent: not tried: server first is not as desired. Run for its host too, and fix it first." in (
+        outcome.lines("lab2")
+    )
+    assert cluster.nodes()["agent"] == ("Ready", OLD)
+
+
+def test_a_second_cluster_is_not_founded_by_a_server_that_comes_first_in_the_inventory(cluster: Cluster):
+    cluster.fields = {"agent": {"role": "server"}}
+    cluster.order = ("lab2", "lab1")
+    cluster.states = {}
+    outcome = cluster.run()
+    cluster.order = ("lab1", "lab2")
+    assert outcome.code == 1
+    assert "first: it founded its cluster, and would join https://" in "\n".join(outcome.lines("lab1"))
+    assert "agent: it joined its cluster as agent, and would be server now" in "\n".join(
+        outcome.lines("lab2")
+    )
+    cluster.fields = {}
     cluster.succeed()
     assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", OLD)}
 
@@ -314,12 +376,13 @@ def test_a_node_that_cannot_be_drained_is_left_as_it_is(cluster: Cluster):
     inside(cluster.hosts["lab1"], "first", "rm /var/lib/rancher/k3s/server/refuse-drain")
     assert outcome.code == 1
     said = "\n".join(outcome.lines("lab1"))
-    assert 'first: node first cannot be drained: error: unable to drain node "first"' in said
-    assert "End or move its pods, or set `drain: False`." in said
+    assert 'error: unable to drain node "first"' in said
+    assert "first: node first cannot be drained. End or move its pods, or set `drain: False`." in said
     assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", OLD)}
 
 
-@pytest.mark.parametrize("command", range(1, 13))
+#: Of six looks at hosts and guests nothing is left; the others change first one node, then the other.
+@pytest.mark.parametrize("command", range(7, 26))
 def test_an_upgrade_that_is_killed_is_finished_by_the_next_run(cluster: Cluster, command: int):
     cluster.binary = built(NEW)
     cluster.run(kill_after=command)
@@ -345,6 +408,26 @@ def test_a_node_leaves_its_cluster_before_its_guest_is_removed(cluster: Cluster)
     left = cluster.hosts["lab2"].succeed("find /var/lib/pyinfra-nspawn /etc -name '*k3s*' -o -name agent")
     assert left == ""
     assert cluster.succeed().json["results"]["totals"]["success"] == 0
+
+
+def test_a_second_server_joins_and_leaves(cluster: Cluster):
+    cluster.states = {"agent": "absent"}
+    cluster.succeed()
+    cluster.events()
+    cluster.states, cluster.fields = {}, {"agent": {"role": "server"}}
+    outcome = cluster.succeed()
+    # The first one keeps its data in etcd from now on.
+    assert "first: the configuration of k3s differs" not in "\n".join(outcome.lines("lab1"))
+    assert "cluster-init: true" in inside(cluster.hosts["lab1"], "first", "cat /etc/rancher/k3s/config.yaml")
+    assert cluster.nodes() == {"first": ("Ready", OLD), "agent": ("Ready", OLD)}
+    assert cluster.succeed().json["results"]["totals"]["success"] == 0
+    cluster.events()
+    cluster.states = {"agent": "absent"}
+    cluster.succeed()
+    # Deleted while it runs, and once more when it has stopped.
+    events = cluster.events()
+    assert events[:2] == ["drain agent", "delete agent"]
+    assert set(cluster.nodes()) == {"first"}
 
 
 def test_what_is_reported_of_nodes(cluster: Cluster):

@@ -1,10 +1,12 @@
 """k3s in a guest: when its files are placed, when it is restarted, and who is asked to move its pods away."""
 
+import base64
 from dataclasses import replace
 
 import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable
+from pyinfra_nspawn.facts.host import Stored
 from pyinfra_nspawn.facts.k3s import K3sProbe, K3sProbes, Service
 from pyinfra_nspawn.facts.nspawn import Placed
 from pyinfra_nspawn.plans.guest import STAGES, plan_guest
@@ -13,13 +15,14 @@ from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.step import Turn
 from pyinfra_nspawn.specs import Guest
 from pyinfra_nspawn.specs.cluster import Node
-from tests.unit.seen import OLD, error, guest, own, running, snapshot
+from pyinfra_nspawn.specs.k3s import CONFIG, TOKEN
+from pyinfra_nspawn.specs.k3s_guest import digest, node_files
+from tests.unit.seen import HOST, OLD, error, guest, own, running, snapshot
 
 BINARY, OTHER, ARCHIVE = "0" * 64, "1" * 64, "2" * 64
-PLACED = Placed({"k3s": BINARY, "images/a.tar": ARCHIVE}, "7")
-SERVICE = Service(
-    "loaded", "enabled", "active", need_daemon_reload=False, started="7", node="web Ready <none> 1d v1"
-)
+PLACED = Placed({"k3s": BINARY, "images/a.tar": ARCHIVE}, "server-founded")
+STORED = {sha256: Stored(1, 2, whole=True) for sha256 in (BINARY, OTHER, ARCHIVE)}
+NODE = "web Ready <none> 1d v1"
 
 
 def node(name: str = "web", role: str = "server", binary: str = BINARY, **fields: object) -> Guest:
@@ -27,7 +30,7 @@ def node(name: str = "web", role: str = "server", binary: str = BINARY, **fields
         "binary": {"path": "k3s", "sha256": binary},
         "images": [{"path": "a.tar", "sha256": ARCHIVE}],
         "role": role,
-        **{key: fields.pop(key) for key in ("drain", "cluster") if key in fields},
+        **{key: fields.pop(key) for key in ("drain", "cluster", "server", "token") if key in fields},
     }
     return guest(name=name, k3s=k3s, **fields)
 
@@ -36,16 +39,29 @@ def nodes(*guests: Guest) -> tuple[Node, ...]:
     return tuple(Node("lab1", item) for item in guests)
 
 
+def service(wanted: Guest | None = None, **changed: str) -> Service:
+    """Return the service as it runs with what is desired, but for some fields."""
+    k3s = (wanted or node()).k3s
+    files = digest(node_files(k3s))
+    runs = Service(
+        "loaded", "enabled", "active", files, f"{k3s.binary.sha256} {files}", "web Ready <none> 1d v1"
+    )
+    return replace(runs, **changed)
+
+
 def planned(
     wanted: Guest,
     placed: Placed | None = PLACED,
-    service: Service | None = SERVICE,
+    runs: Service | None = None,
     known: tuple[Node, ...] = (),
+    stored: dict[str, Stored] = STORED,
 ) -> Plan:
+    """Return the plan for a guest whose k3s runs, unless nothing is placed."""
     seen = replace(running(wanted), k3s=placed)
-    probe = K3sProbe({}, 1, 1, service=service)
-    found = replace(snapshot(seen), k3s=K3sProbes({"web": probe}))
-    return plan_guest(wanted, found, (k3s_node(known),))
+    runs = runs or (service() if placed and placed.joined else None)
+    probe = K3sProbe({}, 1, 1, service=runs)
+    found = snapshot(seen, host_facts=replace(HOST, stored=stored))
+    return plan_guest(wanted, replace(found, k3s=K3sProbes({"web": probe})), (k3s_node(known),))
 
 
 def test_a_node_that_is_ready_is_left_alone():
@@ -57,59 +73,107 @@ def test_a_node_that_is_ready_is_left_alone():
     [
         ({"active_state": "failed"}, "k3s.service does not run"),
         ({"unit_file_state": "disabled"}, "k3s.service does not run"),
-        ({"started": "6"}, "k3s runs from another binary"),
+        ({"files": "other"}, "the configuration of k3s differs"),
+        ({"started": "other"}, "k3s runs with another binary or configuration"),
         ({"node": "web NotReady <none> 1d v1"}, "its node is not ready: web NotReady <none> 1d v1"),
         ({"node": ""}, "its node is not ready: k3s is starting"),
     ],
 )
 def test_what_a_node_lacks_is_found_and_put_right(changed: dict[str, str], problem: str):
-    found = planned(node(), service=replace(SERVICE, **changed))
+    found = planned(node(), runs=service(**changed))
     assert [item.problem for item in found.findings] == [problem]
     (step,) = found.steps
     assert step.arguments == (f"{ARCHIVE}=images/a.tar", f"{BINARY}=k3s")
 
 
+def test_the_token_is_in_the_payload_alone():
+    (step,) = planned(node(token="s3cret"), None).steps
+    lines = {line.split(" ")[1]: line.split(" ") for line in step.payload.splitlines()}
+    assert base64.b64decode(lines[TOKEN][2]) == b"s3cret"
+    assert lines[TOKEN][0] == lines[CONFIG][0] == "600"
+    assert "s3cret" not in str(replace(step, payload=None))
+    (step,) = planned(node(), None).steps
+    assert f"- {TOKEN}" in step.payload.splitlines()
+
+
 def test_a_node_that_joins_is_no_others_business():
-    (step,) = planned(node(role="agent"), None, None, nodes(node("a"), node(role="agent"))).steps
-    assert step.turn == Turn("default", "web", alone=False, ready_seconds=300)
+    known = nodes(node("a"), node(role="agent"))
+    (step,) = planned(node(role="agent"), None, known=known).steps
+    turn = step.turn
+    assert (turn.alone, turn.founds, turn.drain_seconds, turn.after) == (False, False, 0, ())
     assert step.text == (
         "guest web: place k3s (000000000000), a.tar (222222222222), start k3s, "
         "wait up to 300 s until web is ready"
     )
 
 
-def test_another_server_moves_the_pods_of_a_node_that_is_upgraded():
-    (step,) = planned(
-        node(binary=OTHER), known=nodes(node(binary=OTHER), node("a"), node("b", "agent"))
-    ).steps
-    assert step.turn == Turn(
-        "default", "web", ("lab1", "a"), drain_seconds=300, uncordon=True, ready_seconds=300
-    )
+def test_who_founds_a_cluster_asks_all_its_servers_whether_there_is_one():
+    known = nodes(node(), node("a", state="stopped"), node("b", state="absent"), node("c", "agent"))
+    (step,) = planned(node(), Placed(PLACED.files), known=known).steps
+    assert step.turn.founds
+    assert step.turn.servers == (("lab1", "a"), ("lab1", "b"))
+    (step,) = planned(node(), runs=service(active_state="failed"), known=known).steps
+    assert not step.turn.founds
+
+
+def test_a_node_stays_what_it_is():
+    joins = node(server="https://192.0.2.1:6443")
+    assert "it founded its cluster" in error(planned(joins), "impossible").problem
+    agent = error(planned(node(role="agent")), "impossible")
+    assert agent.problem == "it joined its cluster as server, and would be agent now"
+
+
+def test_other_servers_move_the_pods_of_a_node_that_is_upgraded():
+    wanted = node(binary=OTHER)
+    others = (node("s", state="stopped"), node("a"), node("b", "agent"), node("o", cluster="other"))
+    (step,) = planned(wanted, known=nodes(*others[:2], wanted, *others[2:])).steps
+    assert step.turn.servers == (("lab1", "a"), ("lab1", "web"))
+    assert step.turn.after == ("a",)
+    assert (step.turn.alone, step.turn.drain_seconds, step.turn.uncordon) == (True, 300, True)
     assert step.text.startswith("guest web: move the pods of node web away, place k3s (111111111111), ")
     assert "restart k3s" in step.text
 
 
-def test_the_only_server_asks_itself_and_a_node_alone_asks_nobody():
-    (step,) = planned(node(binary=OTHER), known=nodes(node(binary=OTHER), node("b", "agent"))).steps
-    assert step.turn.server == ("lab1", "web")
-    (step,) = planned(node(binary=OTHER), known=nodes(node(binary=OTHER), node("b", cluster="other"))).steps
-    assert step.turn == Turn("default", "web", ready_seconds=300)
+def test_the_only_server_asks_itself_and_a_node_alone_keeps_its_pods():
+    wanted = node(binary=OTHER)
+    (step,) = planned(wanted, known=nodes(wanted, node("b", "agent"))).steps
+    assert (step.turn.servers, step.turn.drain_seconds) == ((("lab1", "web"),), 300)
+    (step,) = planned(wanted, known=nodes(wanted, node("b", cluster="other"))).steps
+    assert (step.turn.drain_seconds, step.turn.uncordon) == (0, False)
 
 
-def test_pods_stay_where_that_is_wanted():
-    (step,) = planned(node(binary=OTHER, drain=False), known=nodes(node(binary=OTHER), node("a"))).steps
-    assert (step.turn.server, step.turn.drain_seconds, step.turn.uncordon) == (None, 0, False)
+def test_pods_stay_where_that_is_wanted_and_where_nothing_is_restarted():
+    wanted = node(binary=OTHER, drain=False)
+    (step,) = planned(wanted, known=nodes(wanted, node("a"))).steps
+    assert (step.turn.drain_seconds, step.turn.uncordon) == (0, False)
+    without = Placed({"k3s": BINARY}, "server-founded")
+    (step,) = planned(node(), without, known=nodes(node(), node("a"))).steps
+    assert (step.turn.drain_seconds, step.turn.uncordon) == (0, False)
+    assert "start k3s" not in step.text
+
+
+def test_what_an_administrator_has_cordoned_stays_cordoned():
+    wanted = node(binary=OTHER)
+    cordoned = service(node="web Ready,SchedulingDisabled <none> 1d v1")
+    (step,) = planned(wanted, runs=cordoned, known=nodes(wanted, node("a"))).steps
+    assert (step.turn.drain_seconds, step.turn.uncordon) == (300, False)
 
 
 def test_a_node_that_an_upgrade_left_cordoned_takes_pods_again():
     found = planned(node(), replace(PLACED, cordoned=True), known=nodes(node(), node("a")))
     assert [item.kind for item in found.findings] == ["interrupted"]
     (step,) = found.steps
-    assert step.turn == Turn("default", "web", ("lab1", "a"), uncordon=True, ready_seconds=300)
+    assert (step.turn.servers[0], step.turn.uncordon) == (("lab1", "a"), True)
+
+
+def test_what_the_host_lacks_is_brought_before():
+    found = planned(node(binary=OTHER), stored={BINARY: STORED[BINARY], ARCHIVE: STORED[ARCHIVE]})
+    assert [step.verb for step in found.steps] == ["k3s-append", "k3s-node"]
 
 
 def placing(wanted: Guest, placed: Placed | None) -> Plan:
-    return plan_guest(wanted, snapshot(replace(running(wanted), k3s=placed)), (k3s_place,))
+    found = snapshot(replace(running(wanted), k3s=placed), host_facts=replace(HOST, stored=STORED))
+    return plan_guest(wanted, found, (k3s_place,))
 
 
 def test_files_are_placed_before_a_guest_starts_with_them_and_not_changed_by_that():
@@ -122,10 +186,12 @@ def test_files_are_placed_before_a_guest_starts_with_them_and_not_changed_by_tha
 
 
 def test_files_that_are_needed_no_more_are_removed_once_k3s_has_left_its_cluster():
+    agent = replace(PLACED, joined="agent-joined")
     assert (
-        error(placing(guest(), PLACED), "impossible").hint == "Run deploys/k3s.py, which takes it out first."
+        error(placing(guest(), agent), "impossible").hint == "Run deploys/k3s.py, which takes it out first."
     )
-    seen = snapshot(replace(running(guest()), k3s=PLACED))
+    assert error(placing(guest(), PLACED), "impossible").hint == "Remove the guest, with `state: absent`."
+    seen = snapshot(replace(running(guest()), k3s=agent))
     found = plan_guest(guest(), seen, (k3s_leave(()), k3s_place))
     assert [step.verb for step in found.steps] == ["k3s-leave", "k3s-unplace"]
 
@@ -140,10 +206,12 @@ def removing(placed: Placed | None, *known: Guest, leave: bool = True) -> Plan:
 def test_a_node_leaves_its_cluster_before_its_guest_is_removed():
     found = removing(PLACED, node("a"), node("b", "agent"))
     assert [step.verb for step in found.steps] == ["k3s-leave", "remove"]
-    assert found.steps[0].turn == Turn("default", "web", ("lab1", "a"), drain_seconds=300, removed=True)
+    at = (("lab1", "a"),)
+    leaves = Turn("default", "web", is_server=True, servers=at, drain_seconds=300, removed=True)
+    assert found.steps[0].turn == leaves
     assert found.steps[0].text == "guest web: move its pods away, stop k3s, delete node web"
     alone = removing(PLACED)
-    assert alone.steps[0].turn == Turn("default", "web", removed=True)
+    assert alone.steps[0].turn == Turn("default", "web", is_server=True, removed=True)
     assert [step.verb for step in removing(None, node("a")).steps] == ["remove"]
 
 
@@ -157,4 +225,4 @@ def test_a_guest_that_does_not_answer_is_unknown():
     found = snapshot(replace(running(wanted), k3s=PLACED))
     unknown = replace(found, k3s=K3sProbes({"web": Unreadable("no answer")}))
     refused = error(plan_guest(wanted, unknown, (k3s_node(()),)), "unreadable")
-    assert refused.problem == "its k3s could not be looked at: no answer"
+    assert refused.problem == "the state of k3s could not be read: no answer"

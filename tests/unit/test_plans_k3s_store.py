@@ -6,8 +6,10 @@ import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Stored
+from pyinfra_nspawn.facts.local import LocalFile
+from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import plan_host
-from pyinfra_nspawn.plans.k3s_store import LocalFile, k3s_store
+from pyinfra_nspawn.plans.k3s_store import k3s_bring, k3s_prune
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.specs import HostSettings
 from tests.unit.seen import HOST, error, guest, snapshot
@@ -19,23 +21,18 @@ URL = {"url": "https://x/k3s", "sha256": DIGEST}
 LOCAL = {"k3s": LocalFile(70 * MIB, DIGEST)}
 
 
-def planned(binary: object = PATH, local: object = None, guests: object = None, **fields: object) -> Plan:
-    wanted = (
-        guests
-        if guests is not None
-        else (guest(k3s={"binary": binary}), guest(name="db", k3s={"binary": binary}))
-    )
-    host = replace(HOST, **fields)
-    return plan_host(HostSettings(), wanted, snapshot(host_facts=host), (k3s_store,), local or LOCAL)
+def planned(binary: object = PATH, local: object = None, **fields: object) -> Plan:
+    seen = replace(snapshot(host_facts=replace(HOST, **fields)), local=local or LOCAL)
+    return plan_guest(guest(k3s={"binary": binary}), seen, (k3s_bring,))
 
 
-def test_a_file_is_sent_once_for_all_guests():
+def test_a_file_is_sent_unless_the_host_has_it():
     (step,) = planned().steps
     assert (step.verb, step.transfer.kind) == ("k3s-append", "binary")
     assert step.text == "send k3s (000000000000) (70 MiB)"
     (step,) = planned(stored={DIGEST: Stored(8 * MIB, 1, whole=False)}).steps
     assert step.text == "send k3s (000000000000) (70 MiB, 8 MiB of it are there)"
-    assert planned(stored={DIGEST: Stored(70 * MIB, 1, whole=True)}) == Plan("")
+    assert planned(stored={DIGEST: Stored(70 * MIB, 1, whole=True)}) == Plan("web")
 
 
 def test_a_url_is_fetched_by_the_host():
@@ -50,7 +47,7 @@ def test_a_url_is_fetched_by_the_host():
         ({"k3s": LocalFile(1, OTHER)}, f"k3s: its sha256 is {OTHER}"),
     ],
 )
-def test_a_file_that_is_not_what_is_wanted_is_refused_before_it_is_sent(local, problem):
+def test_a_file_that_is_not_the_desired_one_is_refused_before_it_is_sent(local, problem):
     found = error(planned(local=local), "impossible")
     assert found.problem == problem
     assert found.hint
@@ -58,19 +55,21 @@ def test_a_file_that_is_not_what_is_wanted_is_refused_before_it_is_sent(local, p
 
 def test_what_does_not_fit_is_refused():
     found = error(planned(free_bytes=100 * MIB), "unfit")
-    assert found.problem == "the files of k3s need 134 MiB and the host has 100 MiB left"
+    assert found.problem == "its files of k3s need 134 MiB and the host has 100 MiB left"
     part = {DIGEST: Stored(60 * MIB, 1, whole=False)}
     assert planned(free_bytes=100 * MIB, stored=part).steps
 
 
-def test_what_no_guest_has_and_none_is_to_get_is_removed():
-    stored = {OTHER: Stored(MIB, 1, whole=True), "2" * 64: Stored(MIB, 2, whole=True)}
-    (step,) = planned(guests=(), stored=stored).steps
+def pruned(*guests: object, **stored: Stored) -> Plan:
+    found = snapshot(host_facts=replace(HOST, stored={digit * 64: item for digit, item in stored.items()}))
+    return plan_host(HostSettings(), guests, found, (k3s_prune,))
+
+
+def test_what_no_guest_has_or_will_get_is_removed():
+    alone, shared = Stored(MIB, 1, whole=True), Stored(MIB, 2, whole=True)
+    (step,) = pruned(**{"1": alone, "2": shared}).steps
     assert (step.verb, step.arguments) == ("k3s-prune", ())
-    kept = {DIGEST: Stored(70 * MIB, 1, whole=True), **stored}
-    (step,) = planned(stored=kept).steps
+    (step,) = pruned(guest(k3s={"binary": PATH}), **{"0": alone, "1": alone}).steps
     assert (step.verb, step.arguments) == ("k3s-prune", (DIGEST,))
-
-
-def test_a_guest_that_is_removed_needs_nothing():
-    assert planned(guests=(guest(state="absent", k3s={"binary": PATH}),)) == Plan("")
+    assert pruned(guest(k3s={"binary": PATH}), **{"0": alone, "2": shared}) == Plan("")
+    assert pruned(guest(k3s={"binary": PATH}, state="absent"), **{"0": alone}).steps

@@ -3,11 +3,12 @@
 import pytest
 import yaml
 
-from pyinfra_nspawn.specs import Guest
+from pyinfra_nspawn.specs import File, Guest
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.cluster import in_order, joined, node_name, nodes_of
 from pyinfra_nspawn.specs.inventory import guests_from
 from pyinfra_nspawn.specs.k3s import CONFIG, SERVICE, TOKEN
+from pyinfra_nspawn.specs.k3s_guest import node_files
 
 BINARY = {"path": "k3s", "sha256": "0" * 64}
 STATIC = {"kind": "bridge", "name": "br0", "addresses": ["192.0.2.10/24"], "gateways": ["192.0.2.1"]}
@@ -22,8 +23,11 @@ def fleet(**hosts: list[dict[str, object]]) -> dict[str, tuple[Guest, ...]]:
 
 
 def config(host: str, found: dict[str, tuple[Guest, ...]], number: int = 0) -> dict[str, object]:
-    guest = joined(host, found)[number]
-    return yaml.safe_load(guest.files[CONFIG].content.get_secret_value())
+    return yaml.safe_load(files(host, found, number)[CONFIG].content.get_secret_value())
+
+
+def files(host: str, found: dict[str, tuple[Guest, ...]], number: int = 0) -> dict[str, File]:
+    return node_files(joined(host, found)[number].k3s)
 
 
 def refusal(host: str, found: dict[str, tuple[Guest, ...]]) -> str:
@@ -36,11 +40,8 @@ def refusal(host: str, found: dict[str, tuple[Guest, ...]]) -> str:
 def test_a_server_alone_needs_neither_address_nor_token():
     found = fleet(lab1=[node(token=None)])
     assert config("lab1", found) == {"kube-proxy-arg": ["conntrack-max-per-core=0"], "node-name": "web"}
-    assert TOKEN not in joined("lab1", found)[0].files
-    assert (
-        "ExecStart=/usr/lib/k3s/k3s server\n"
-        in joined("lab1", found)[0].files[SERVICE].content.get_secret_value()
-    )
+    assert TOKEN not in files("lab1", found)
+    assert "ExecStart=/usr/lib/k3s/k3s server\n" in files("lab1", found)[SERVICE].content.get_secret_value()
 
 
 def test_agents_join_the_first_server_of_the_inventory():
@@ -54,11 +55,11 @@ def test_agents_join_the_first_server_of_the_inventory():
         assert config("lab2", found, number)["server"] == "https://192.0.2.10:6443"
         assert config("lab2", found, number)["token-file"] == TOKEN
         assert "cluster-init" not in config("lab2", found, number)
-    agent = joined("lab2", found)[1]
-    assert agent.files[TOKEN].content.get_secret_value() == "s3cret"
-    assert agent.files[TOKEN].mode == "0600"
-    assert "s3cret" not in agent.files[CONFIG].content.get_secret_value()
-    assert "k3s agent\n" in agent.files[SERVICE].content.get_secret_value()
+    agent = files("lab2", found, 1)
+    assert agent[TOKEN].content.get_secret_value() == "s3cret"
+    assert agent[TOKEN].mode == "0600"
+    assert "s3cret" not in agent[CONFIG].content.get_secret_value()
+    assert "k3s agent\n" in agent[SERVICE].content.get_secret_value()
 
 
 def test_an_address_of_ipv6_stands_in_brackets():
@@ -81,7 +82,7 @@ def test_a_server_that_is_removed_is_none_to_join():
     gone = {**node("a", STATIC), "state": "absent"}
     found = fleet(lab1=[gone, node("b", STATIC), node("c", role="agent")])
     assert "server" not in config("lab1", found, 1)
-    assert [item.name for item in nodes_of(found)] == ["b", "c"]
+    assert [[item.name for item in group] for group in in_order(nodes_of(found))] == [["b"], [], ["c"]]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,7 @@ def test_a_server_that_is_removed_is_none_to_join():
         ([node(role="agent")], "server: cluster default has no server; give its URL"),
         ([node("a"), node("b", role="agent")], "a on lab1 has no static address; give it one"),
         ([node("a", STATIC), node("b", role="agent", token=None)], "token: "),
+        ([node(role="agent", server="https://k3s.example:6443", token=None)], "token: is needed"),
         ([node("a", STATIC), node("b", role="agent", token="other")], "token: b on lab1 has another"),
         ([node("a", STATIC), node("b", role="agent", node_name="a")], "node_name: b on lab1 is node a too"),
     ],

@@ -7,6 +7,7 @@ from pyinfra_nspawn.specs import Guest, K3s
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.inventory import guests_from
 from pyinfra_nspawn.specs.k3s import CONFIG, PREPARE, PROFILE, SERVICE
+from pyinfra_nspawn.specs.k3s_guest import node_files
 
 DIGEST = "0" * 64
 PLACED = {"binary": {"path": "k3s", "sha256": DIGEST}}
@@ -116,6 +117,7 @@ def test_any_text_is_kept(text):
         ({"k3s": {**PLACED, "token": "a secret"}}, "token: must be one word"),
         ({"k3s": {**PLACED, "config": {"server": "x"}}}, "server: use the field server"),
         ({"k3s": {**PLACED, "config": {"with-node-id": True}}}, "use the field node_name"),
+        ({"k3s": {**PLACED, "config": {"data-dir": "/x"}}}, "data-dir: cannot be changed"),
         ({"k3s": {**PLACED, "role": "agent", "tls_names": ["x"]}}, "are only for servers"),
         ({"k3s": {**PLACED, "images": [{"path": "a.iso", "sha256": DIGEST}]}}, "is no name of an archive"),
         (
@@ -133,7 +135,8 @@ def test_what_cannot_be_is_refused(fields, problem):
 
 def test_a_binary_brings_its_service_and_its_way_into_the_path():
     found = wanted(k3s={**PLACED, "images": [{"url": "https://x/y/images.tar.zst", "sha256": "1" * 64}]})
-    assert set(found.files) == {CONFIG, SERVICE, PREPARE, PROFILE}
+    assert set(node_files(found.k3s)) == {CONFIG, SERVICE, PREPARE, PROFILE}
+    assert found.files == {}, "they would take a restart of the guest"
     assert {path: item.sha256 for path, item in found.k3s.artifacts.items()} == {
         "k3s": DIGEST,
         "images/images.tar.zst": "1" * 64,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.lab.conftest import Outcome, pyinfra
+from tests.lab.conftest import Outcome, pyinfra, remote_commands
 from tests.lab.guest import inside
 from tests.lab.k3s_stand_in import built, sha256_of
 from tests.lab.script import script
@@ -103,7 +103,10 @@ def test_two_guests_are_nodes_and_the_second_run_changes_nothing(
     machine: VirtualMachine, inventory: Path, tmp_path: Path
 ):
     assert statuses(machine) == READY
+    before = remote_commands(machine)
     assert run(inventory, OLD).json["results"]["totals"]["success"] == 0
+    # Host, bridge, guests, preconditions, servers, agents: a look each.
+    assert remote_commands(machine) - before == 6
     shown = script("kubeconfig", inventory, tmp_path / "kubeconfig")
     assert shown.returncode == 0, shown.stderr
     config = yaml.safe_load((tmp_path / "kubeconfig").read_text())

@@ -7,15 +7,15 @@ from pyinfra_nspawn.deploys.guest import guests
 from pyinfra_nspawn.deploys.k3s import run_nodes
 from pyinfra_nspawn.deploys.network import bridges
 from pyinfra_nspawn.operations._converge import Commands, converge_host
-from pyinfra_nspawn.plans.k3s_store import k3s_store
+from pyinfra_nspawn.plans.k3s_store import k3s_prune
 
 
 @operation()
-def store() -> Commands:
-    yield from converge_host(settings_of_host(), guests_of_host(), (k3s_store,), "all files are stored")
+def prune() -> Commands:
+    yield from converge_host(settings_of_host(), guests_of_host(), (k3s_prune,), "nothing is stored in vain")
 
 
-store(name="Store")
+prune(name="Stored files")
 bridges()
 nodes = nodes_of_fleet()
 guests(nodes=nodes)
