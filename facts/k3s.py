@@ -54,6 +54,7 @@ class Service(Record):
     + files: the sha256 of its files, one after another
     + started: the sha256 of the binary that was started last, and that of its files then; empty before
     + node: the line of `kubectl get node`, or why there is none
+    + doubt: why the node is not ready although its cluster may call it so; empty without a reason
     """
 
     load_state: str
@@ -62,11 +63,14 @@ class Service(Record):
     files: str = ""
     started: str = ""
     node: str = ""
+    doubt: str = ""
 
     @property
     def state(self) -> str:
         """The state of the node and the version of k3s, or why there is none."""
         words = self.node.split(" ")
+        if self.doubt:
+            return self.doubt
         if len(words) == len(("name", "status", "roles", "age", "version")):
             return f"{words[1]}, {words[-1]}"
         return self.node if self.active_state == "active" else f"k3s.service {self.active_state}"
@@ -78,9 +82,9 @@ class Service(Record):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the cluster says that the node is ready."""
+        """Whether the cluster says that the node is ready, and nothing speaks against it."""
         words = self.node.split(" ")
-        return len(words) > 1 and words[1].split(",")[0] == "Ready"
+        return not self.doubt and len(words) > 1 and words[1].split(",")[0] == "Ready"
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ def _service(found: dict[str, list[str]]) -> Service:
         files=one_line(next(iter(found["files"]), ""), 80),
         started=one_line(next(iter(found["started"]), ""), 150),
         node=one_line(next(iter(found["node"]), ""), 200),
+        doubt=one_line(next(iter(found["node"][1:]), ""), 200),
     )
 
 

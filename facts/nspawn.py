@@ -38,7 +38,7 @@ class Unit(Record):
     + restarts: how often systemd has restarted it by itself
     + exec_start: the arguments of its command as systemd will run it; empty when it has none
     + device_allow: what its device list allows, sorted
-    + memory_max, cpu_quota_us, tasks_max: limits in force, as systemd prints them
+    + memory_max, cpu_quota_us, tasks_max, io_weight: limits in force, as systemd prints them
     + memory_bytes: what the guest uses now; None where that is not known
     """
 
@@ -60,6 +60,7 @@ class Unit(Record):
     memory_max: str = ""
     cpu_quota_us: str = ""
     tasks_max: str = ""
+    io_weight: str = ""
     memory_bytes: int | None = None
 
     @property
@@ -113,17 +114,35 @@ class FileSeen(Record):
 
 
 @dataclass(frozen=True)
+class Joined(Record):
+    """What a node became when k3s was started in it for the first time.
+
+    + how: `server-founded`, `server-joined` or `agent-joined`
+    + cluster: the name of its cluster in the inventory
+    + node: its name in that cluster
+    """
+
+    how: str
+    cluster: str
+    node: str
+
+    @property
+    def role(self) -> str:
+        """`server` or `agent`."""
+        return self.how.partition("-")[0]
+
+
+@dataclass(frozen=True)
 class Placed(Record):
     """What a guest has of k3s.
 
     + files: digests by path below /usr/lib/k3s, `k3s` and `images/...`; empty digests of unknown files
-    + joined: how its node became ready for the first time: `server-founded`, `server-joined` or
-      `agent-joined`; empty before
+    + joined: what its node became; None before k3s was started
     + cordoned: whether its node was cordoned for a change that was cut off
     """
 
     files: dict[str, str] = field(default_factory=dict)
-    joined: str = ""
+    joined: Joined | None = None
     cordoned: bool = False
 
 
@@ -276,12 +295,12 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
 
 
 def _placed(part: Part) -> Placed:
-    """Read lines `file SHA256 PATH`, `joined HOW` and `cordoned`."""
+    """Read lines `file SHA256 PATH`, `joined HOW CLUSTER NODE` and `cordoned`."""
     refuse_failed([part])
     lines = [line.split(" ") for line in part.lines]
     return Placed(
         files={words[2]: words[1] for words in lines if words[0] == "file"},
-        joined=next((words[1] for words in lines if words[0] == "joined"), ""),
+        joined=next((Joined(*words[1:]) for words in lines if words[0] == "joined"), None),
         cordoned=["cordoned"] in lines,
     )
 
@@ -325,6 +344,7 @@ def _unit(shown: dict[str, str], definition: Part | None) -> Unit:
         memory_max=shown.get("MemoryMax", ""),
         cpu_quota_us=shown.get("CPUQuotaPerSecUSec", ""),
         tasks_max=shown.get("TasksMax", ""),
+        io_weight=shown.get("IOWeight", ""),
         memory_bytes=_bytes(shown.get("MemoryCurrent", "")),
     )
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # k3s itself: files stored once on a host, by their digests, and hard links to them for each guest; its service in a guest.
 
-# store_directory: guests see files of it, read-only, and no user of the host comes by it.
+# store_directory: guests see files of it, read-only, and no other user of the host can read it.
 store_directory() {
     store=$state/.k3s
     # shellcheck disable=SC2174 # all above it is there
@@ -183,11 +183,12 @@ k3s_cordoned() {
     case $2 in yes) : >"$state/$1/k3s/.cordoned" ;; no) rm -f "$state/$1/k3s/.cordoned" ;; esac
 }
 
-# k3s_start NAME BYTES: lines `MODE PATH BASE64` were sent, the files by which k3s runs. Its service is enabled, and runs with
-# them and with the binary that is placed.
+# k3s_start NAME HOW CLUSTER NODE BYTES: lines `MODE PATH BASE64` were sent, the files by which k3s runs. Its service is enabled,
+# and runs with them and with the binary that is placed. What it becomes by that is written down before.
 k3s_start() {
     tool_seconds=150 # systemd gives a service 90 s to stop
-    sent=$(received "$2")
+    sent=$(received "$5")
+    [ -e "$state/$1/k3s/.joined" ] || echo "$2 $3 $4" | install_file 600 "$state/$1/k3s/.joined"
     _said=$({
         printf '%s\nsha256=%s\n%s\n' "$NODE" "$(cat "$state/$1/k3s/sha256")" "$START_K3S"
         printf '%s\n' "$sent" | sed '/./s/^/put /'
@@ -207,6 +208,7 @@ put() { # MODE PATH BASE64
     (umask 077; printf %s "$3" | base64 -d >"$2.new") && chmod "$1" "$2.new" && mv -f "$2.new" "$2" || exit
 }
 start() {
+    rm -f /run/systemd/system/k3s.service.d/10-leaving.conf
     systemctl daemon-reload || exit
     [ "$(systemctl is-enabled k3s.service)" = enabled ] || { echo changed; systemctl enable k3s.service || exit; }
     _runs="$(systemctl is-active k3s.service) $(cat /run/k3s/started 2>/dev/null)"
@@ -216,14 +218,37 @@ start() {
     systemctl restart k3s.service
 }'
 
+# k3s_hold NAME: k3s of a server ends when etcd forgets its member. Started again, it would begin with a cluster of its own
+# (https://github.com/k3s-io/k3s/issues/13623).
+k3s_hold() {
+    [ -e "$run/systemd/machines/$1" ] || return 0
+    result=changed
+    printf '%s\n' "$HOLD_K3S" | in_guest "$1" "Keep k3s from starting again" >/dev/null ||
+        die "k3s.service cannot be disabled" "Run \"systemctl -M $1 status k3s\" on the host."
+}
+
+# shellcheck disable=SC2016 # for the guest's shell
+HOLD_K3S='
+systemctl cat k3s.service >/dev/null 2>&1 || exit 0
+mkdir -p /run/systemd/system/k3s.service.d || exit
+printf "[Service]\nRestart=no\n" >/run/systemd/system/k3s.service.d/10-leaving.conf || exit
+systemctl disable k3s.service && systemctl daemon-reload'
+
 # k3s_leave NAME ROLE: its service does not run, nor start again. A server that was removed from etcd cannot go on with its data:
-# they are put aside. A guest that is removed needs no service that stops.
+# they are put aside. An agent of a guest that does not answer is stopped with the guest.
 k3s_leave() {
     [ -e "$run/systemd/machines/$1" ] || return 0
     result=changed
     tool_seconds=150
-    printf 'role=%s\n%s\n' "$2" "$STOP_K3S" | in_guest "$1" "Stop k3s" >/dev/null ||
+    if ! printf 'role=%s\n%s\n' "$2" "$STOP_K3S" | in_guest "$1" "Stop k3s" >/dev/null; then
+        [ "$2" != server ] || die "k3s.service does not stop" "Run \"journalctl -M $1 -u k3s\" on the host."
         note "k3s.service did not stop"
+    fi
+}
+
+# k3s_left NAME: it is no node any more.
+k3s_left() {
+    rm -f "$state/$1/k3s/.joined" "$state/$1/k3s/.cordoned"
 }
 
 # shellcheck disable=SC2016 # for the guest's shell
@@ -233,10 +258,11 @@ systemctl disable --now k3s.service || exit
 cd /var/lib/rancher/k3s/server 2>/dev/null && [ "$role" = server ] && [ -d db ] || exit 0
 rm -rf db.left && mv db db.left'
 
-# k3s_founds NAME: fails where that server has joined a cluster: another one would start a second.
+# k3s_founds NAME: fails where that node has joined a cluster: another server would found a second one.
 k3s_founds() {
+    is_root || die "whether guest $1 has a cluster cannot be read" "Set _sudo to True in the inventory."
     [ ! -e "$state/$1/k3s/.joined" ] ||
-        die "guest $1 is a server of this cluster already" "List that guest before this one in the inventory."
+        die "guest $1 is a node of this cluster already" "List the server that founded it before all others."
 }
 
 # kubectl NAME WORD...: in a server, as k3s itself runs it.
@@ -260,8 +286,8 @@ k3s_answers() {
         kubectl_failed "server $1 does not answer" "Run \"journalctl -M $1 -u k3s\" on its host." "$_said"
 }
 
-# k3s_drain NAME NODE SECONDS CORDONED: asked of the server NAME. It may take as long as the pods of NODE take to end. With
-# CORDONED `yes` an administrator had it cordoned.
+# k3s_drain NAME NODE SECONDS STAYS: asked of the server NAME. It may take as long as the pods of NODE take to end. With STAYS
+# `yes` the node stays cordoned if that fails.
 k3s_drain() {
     result=changed
     tool_seconds=$(($3 + 30))
@@ -291,24 +317,21 @@ k3s_delete_node() {
         kubectl_failed "node $2 cannot be deleted" "Run \"kubectl delete node $2\"." "$_said"
 }
 
-# k3s_await NAME NODE SECONDS HOW: until the node says that it is ready. HOW is how it joined, at the first time.
+# k3s_await NAME NODE SECONDS: until the node is ready, and nothing is said against it.
 k3s_await() {
     now
     _began=$now
     while :; do
         _said=$(printf '%s\nnode\n' "$NODE" | in_guest "$1" "Look at the node" | head -c 300 | printable)
         case $_said in
-        *NotReady*) ;;
-        "$2 Ready"*)
-            [ -e "$state/$1/k3s/.joined" ] || echo "$4" | install_file 600 "$state/$1/k3s/.joined"
-            return
-            ;;
+        *NotReady* | *"$NEWLINE"*) ;;
+        "$2 Ready"*) return ;;
         esac
         now
         [ $((now - _began)) -lt "$3" ] || break
         sleep 1
     done
-    die "node $2 is not ready (waited $3 s): ${_said:-it gave no answer}" \
+    die "node $2 is not ready (waited $3 s): ${_said##*"$NEWLINE"}" \
         "Run \"journalctl -M $1 -u k3s\" on the host."
 }
 
@@ -322,18 +345,19 @@ node_files() {
         sha256sum | cut -c1-64)
 }
 as_node() {
-    timeout 10 /usr/lib/k3s/k3s kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig "$@" 2>&1
+    timeout 10 /usr/lib/k3s/k3s kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig "$@" 2>/run/k3s/said
 }
+# The line of the node, and another one that says why it is not ready although its cluster may call it so.
 node() {
     [ -e /var/lib/rancher/k3s/agent/kubelet.kubeconfig ] || { echo "k3s is starting"; return; }
     _name=$(sed -n "s/^node-name: \"\(.*\)\"/\1/p" /etc/rancher/k3s/config.yaml)
-    _line=$(as_node get node --no-headers "$_name") || { echo "$_line" | tail -n 1; return; }
+    _line=$(as_node get node --no-headers "$_name") || { tail -n 1 /run/k3s/said; return; }
+    echo "$_line" | tr -s " "
     _version=$(/usr/lib/k3s/k3s --version | sed -n "1s/^k3s version \([^ ]*\).*/\1/p")
     _renewed=$(as_node get lease --namespace=kube-node-lease "$_name" --output=jsonpath={.spec.renewTime})
     case $_line in
     *" $_version") ;;
     *) echo "the node does not run $_version yet"; return ;;
     esac
-    [ "$(date -d "$_renewed" +%s)" -gt "$(stat -c %Y /run/k3s/started)" ] 2>/dev/null || { echo "kubelet is starting"; return; }
-    echo "$_line" | tr -s " "
+    [ "$(date -d "$_renewed" +%s)" -gt "$(stat -c %Y /run/k3s/started)" ] 2>/dev/null || echo "kubelet is starting"
 }'

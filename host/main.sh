@@ -151,8 +151,10 @@ step() {
     k3s-drain) k3s_drain "$@" ;;
     k3s-fetch) k3s_fetch "$@" ;;
     k3s-founds) k3s_founds "$@" ;;
+    k3s-hold) k3s_hold "$@" ;;
     k3s-host) k3s_host "$@" ;;
     k3s-leave) k3s_leave "$@" ;;
+    k3s-left) k3s_left "$@" ;;
     k3s-place) k3s_place "$@" ;;
     k3s-prune) k3s_prune "$@" ;;
     k3s-start) k3s_start "$@" ;;

@@ -268,7 +268,7 @@ restarts() {
 # without_k3s NAME: a k3s of ours that does not come up is its node's trouble: a guest that failed for it could not be
 # given another.
 without_k3s() {
-    if [ -d "$state/$1/k3s" ]; then sed 's/k3s\.service=[0-9]*!* //'; else cat; fi
+    if [ -d "$state/$1/k3s" ]; then sed 's/^/ /; s/ k3s\.service=[0-9]*!* / /; s/^ //'; else cat; fi
 }
 
 restarted() { # UNIT TIMES SUB-STATE

@@ -18,7 +18,7 @@ _DATA = {
 _WEB = {
     "name": "web",
     "authorized_keys": _KEYS,
-    "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200},
+    "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200, "io_weight": 50},
 }
 _DB = {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS}
 

@@ -175,7 +175,9 @@ def _planned(works: list[_Work], snapshot: Snapshot, otherwise: str) -> Commands
 
 def _preview(works: list[_Work]) -> None:
     """Show all steps in the order in which they are run: all guests are awaited together, at the end."""
-    for step in [step for work in works for step in work.steps]:
+    steps = (step for work in works for step in work.steps)
+    # What several guests need is brought once.
+    for step in {step.transfer or number: step for number, step in enumerate(steps)}.values():
         _show(step)
     for step in [step for work in works for step in work.waits]:
         _show(step)

@@ -57,7 +57,7 @@ class NodeProgram(PyinfraCommand):
         return True, CommandOutput([])
 
     def _refusal(self, state: State, turns: Turns) -> Trouble | None:
-        """Return why nothing may be done now; None where it may."""
+        """Return why the step is refused; None otherwise."""
         turn = self.turn
         missing = [name for name in turn.after if name not in turns.done]
         hosts = sorted({host for host, _ in turn.servers})
@@ -75,7 +75,13 @@ class NodeProgram(PyinfraCommand):
             return self._trouble(problem, "Run for that host too.")
         if self._needs_server and hosts and apart == hosts:
             problem = f"a server of its cluster runs on host {apart[0]}, which is not part of this run"
-            return self._trouble(problem, "Run for that host too, or set `drain: False`.")
+            alone = turn.drain_seconds and turn.ready_seconds
+            return self._trouble(
+                problem, f"Run for that host too{', or set `drain: False`' if alone else ''}."
+            )
+        if turn.uncordon and not hosts:
+            hint = f'Run "kubectl uncordon {turn.node}", and remove the file .cordoned beside its k3s.'
+            return self._trouble("no server of its cluster is in the inventory to take it back", hint)
         return None
 
     def _run(self, state: State, host: Host, arguments: ConnectorArguments) -> None:
@@ -129,7 +135,7 @@ class NodeProgram(PyinfraCommand):
         return bool(self.turn.drain_seconds or self.turn.uncordon or not self.turn.ready_seconds)
 
     def _take(self, outcome: Outcome, *, keeps_facts: bool = True) -> None:
-        """Take over what a command answered, as said of the guest of this node."""
+        """Record a command's answer for this node's guest."""
         troubles = tuple(
             replace(item, verb=item.verb and self.step.verb, guest=self.step.guest)
             for item in outcome.troubles
@@ -142,40 +148,41 @@ class NodeProgram(PyinfraCommand):
         """Yield the commands: whether a server of the cluster is asked, the words, and what they read."""
         guest, turn = self.step.guest, self.turn
         change = ("change", f"guest:{guest}", "--")
-        if turn.drain_seconds and turn.uncordon:
+        leaves = not turn.ready_seconds
+        if turn.drain_seconds and (turn.uncordon or leaves):
             yield False, (*change, "k3s-cordoned", guest, "yes"), None
         if turn.drain_seconds:
-            keeps = "no" if turn.uncordon or not turn.ready_seconds else "yes"
-            words = ("node", "k3s-drain", _SERVER, turn.node, str(turn.drain_seconds), keeps)
-            yield True, words, None
-        yield from self._leaving() if not turn.ready_seconds else self._starting()
+            stays = "yes" if leaves or not turn.uncordon else "no"
+            yield True, ("node", "k3s-drain", _SERVER, turn.node, str(turn.drain_seconds), stays), None
+        yield from self._leaving() if leaves else self._starting()
         if turn.uncordon:
             yield True, ("node", "k3s-uncordon", _SERVER, turn.node), None
             yield False, (*change, "k3s-cordoned", guest, "no"), None
 
     def _starting(self) -> Iterator[tuple[bool, tuple[str, ...], str | None]]:
         guest, turn, payload = self.step.guest, self.turn, self.step.payload or ""
-        place = ("change", f"guest:{guest}", "--", "k3s-place", guest, *self.step.arguments)
-        yield False, (*place, "--", "k3s-start", guest, str(len(payload.encode()))), payload
         how = f"{'server' if turn.is_server else 'agent'}-{'founded' if turn.founds else 'joined'}"
-        yield False, ("node", "k3s-await", guest, turn.node, str(turn.ready_seconds), how), None
+        place = ("change", f"guest:{guest}", "--", "k3s-place", guest, *self.step.arguments)
+        start = ("k3s-start", guest, how, turn.cluster, turn.node, str(len(payload.encode())))
+        yield False, (*place, "--", *start), payload
+        yield False, ("node", "k3s-await", guest, turn.node, str(turn.ready_seconds)), None
 
     def _leaving(self) -> Iterator[tuple[bool, tuple[str, ...], str | None]]:
         """Yield the commands by which a node leaves.
 
         A server is deleted while it runs: the last but one of etcd's members could not be removed once it is
-        stopped (https://github.com/k3s-io/k3s/issues/3513). What it says of itself until it stops is deleted
-        again.
+        stopped, for the other one has no quorum. It is kept from starting again before. What it says of
+        itself until it stops is deleted again.
         """
         guest, turn = self.step.guest, self.turn
         delete = (True, ("node", "k3s-delete-node", _SERVER, turn.node), None)
         change = ("change", f"guest:{guest}", "--")
-        if turn.is_server:
+        if turn.is_server and turn.servers:
+            yield False, (*change, "k3s-hold", guest), None
             yield delete
         yield False, (*change, "k3s-leave", guest, "server" if turn.is_server else "agent"), None
         yield delete
-        if turn.removed:
-            yield False, (*change, "k3s-unplace", guest), None
+        yield False, (*change, "k3s-unplace" if turn.removed else "k3s-left", guest), None
 
     def _trouble(self, problem: str, hint: str) -> Trouble:
         return Trouble(self.step.verb, self.step.guest, problem, hint)

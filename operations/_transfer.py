@@ -48,10 +48,10 @@ class TransferProgram(PyinfraCommand):
     ) -> tuple[bool, CommandOutput]:
         """Send or have fetched what the host lacks, until it says that it has all."""
         stored, stalls, shown = Stored(0, 0, whole=False), 0, -1
-        chunk = 0  # at first the host is asked how much it has
+        chunk, changed = 0, False  # at first the host is asked how much it has
         while not stored.whole and stalls < _STALLS and not self.outcome.troubles:
             program = Program(*self._next(stored.size, chunk))
-            chunk = CHUNK_BYTES
+            chunk, changed = CHUNK_BYTES, changed or bool(program.outcome.changed)
             program.execute(state, host, connector_arguments)
             self.outcome = program.outcome
             before, stored = stored, self._stored()
@@ -61,7 +61,7 @@ class TransferProgram(PyinfraCommand):
             self.outcome = Outcome(troubles=(self._stalled(),), facts=self.outcome.facts)
         if stored.whole:
             done = ((self.verb, self.guest),)
-            self.outcome = Outcome(done, done, facts=self.outcome.facts)
+            self.outcome = Outcome(done, done if changed else (), facts=self.outcome.facts)
         return True, CommandOutput([])
 
     def _next(self, offset: int, count: int) -> tuple[tuple[str, ...], str]:
@@ -70,7 +70,7 @@ class TransferProgram(PyinfraCommand):
         words: tuple[str, ...] = ("change", "host", "--", self.verb, self.guest, artifact.sha256, kind)
         if artifact.path is None:
             payload = artifact.url or ""
-            return (*words, str(FETCH_SECONDS), str(len(payload))), payload
+            return (*words, str(FETCH_SECONDS), str(len(payload.encode()))), payload
         with Path(artifact.path).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(offset)

@@ -1,4 +1,4 @@
-"""Take turns: how many hosts of a run do at once what may go wrong, and none after one where it did."""
+"""Limit how many hosts of a run act at once, and stop after a failure."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def each_guest(
     """Have all guests of a host deployed, defined and running, or absent.
 
     + settings: the inventory's `nspawn_host`
-    + guests: all guests that the host is to have
+    + guests: all guests of the host
     + stages: what to do for each, in order; each is one of the operations below
 
     One command reads everything; the steps of a guest are one command; the guests that were started are

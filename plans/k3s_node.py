@@ -15,11 +15,13 @@ from pyinfra_nspawn.plans.step import Step, Turn, file_line
 from pyinfra_nspawn.specs.cluster import before, node_name
 from pyinfra_nspawn.specs.k3s import NODE_FILES, K3s
 from pyinfra_nspawn.specs.k3s_guest import digest, node_files
+from pyinfra_nspawn.specs.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pyinfra_nspawn.facts.k3s import Service
+    from pyinfra_nspawn.facts.nspawn import Joined
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.finding import Kind
     from pyinfra_nspawn.specs import Guest
@@ -51,16 +53,19 @@ def k3s_place(comparison: Comparison) -> Iterator[Step | Finding]:
 
 def not_left(comparison: Comparison) -> Finding | None:
     """Return an error for a guest that loses its k3s, and was not taken out of its cluster."""
-    placed = comparison.seen.k3s
-    if placed is None:
+    guest, placed = comparison.guest, comparison.seen.k3s
+    if placed is None or placed.joined is None:
         return None
-    if comparison.guest.state != "absent" and placed.joined.startswith("server"):
+    if guest.state != "absent" and placed.joined.role == "server":
         problem = "it is a server of its cluster, and cannot leave it while the guest stays"
-        return _error(comparison.guest, problem, "Remove the guest, with `state: absent`.")
+        return _error(guest, problem, "Remove the guest, with `state: absent`.")
+    if guest.state == "absent" and not _files(guest):
+        problem = f"node {placed.joined.node} is in cluster {placed.joined.cluster}"
+        return _error(guest, problem, "Keep its `k3s` in the inventory until it has left.")
     if LEAVE in comparison.stages:
         return None
     hint = "Run deploys/k3s.py, which takes it out first."
-    return _error(comparison.guest, "its node would remain in its cluster", hint)
+    return _error(guest, "its node would remain in its cluster", hint)
 
 
 def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Finding]]:
@@ -72,22 +77,25 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
     def k3s_left(comparison: Comparison) -> Iterator[Step | Finding]:
         """Stop k3s for good, and delete the node; nothing where no file of k3s is placed."""
         guest, placed = comparison.guest, comparison.seen.k3s
-        if placed is None or (guest.state != "absent" and _files(guest)) or not_left(comparison):
+        joined = placed.joined if placed else None
+        if joined is None or (guest.state != "absent" and _files(guest)) or not_left(comparison):
             return
-        k3s, name = guest.k3s or K3s(), node_name(guest)
-        servers = _at(_others(guest, nodes)) if placed.joined else ()
+        k3s, others = guest.k3s or K3s(), _others(guest, nodes)
+        servers = _at(others)
+        if joined.role == "server" and not servers:
+            _refuse_to_leave(guest, joined, others)
         drains = bool(servers) and k3s.drain and comparison.runs
         texts = [f"guest {guest.name}: {'move its pods away, ' if drains else ''}stop k3s"]
-        texts += [f"delete node {name}"] if servers else []
-        yield _finding(guest, "extra", f"node {name} is in its cluster")
+        texts += [f"delete node {joined.node}"] if servers else []
+        yield _finding(guest, "extra", f"k3s runs in it, as node {joined.node}")
         yield Step(
             ", ".join(texts),
             "k3s-leave",
             guest.name,
             turn=Turn(
-                k3s.cluster,
-                name,
-                is_server=placed.joined.startswith("server"),
+                joined.cluster,
+                joined.node,
+                is_server=joined.role == "server",
                 servers=servers,
                 drain_seconds=k3s.drain_seconds if drains else 0,
                 removed=guest.state == "absent",
@@ -95,6 +103,17 @@ def k3s_leave(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | F
         )
 
     return k3s_left
+
+
+def _refuse_to_leave(guest: Guest, joined: Joined, others: Sequence[Node]) -> None:
+    """Raise `Refused` for a server without which others would be left; the last node of a cluster may go."""
+    if agents := [node.name for node in others if not node.is_absent]:
+        problem = f"it is the only server of {', '.join(agents[:3])}"
+        raise Refused(_error(guest, problem, "Remove these nodes first, or add a server."))
+    if guest.k3s and guest.k3s.server:
+        problem = f"no server of its cluster is in the inventory to delete node {joined.node}"
+        file = f"{Layout.of(guest).k3s}/.joined"
+        raise Refused(_error(guest, problem, f"Delete it with kubectl, remove {file}, then run again."))
 
 
 def k3s_node(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Finding]]:
@@ -109,8 +128,11 @@ def k3s_node(nodes: Sequence[Node]) -> Callable[[Comparison], Iterator[Step | Fi
         if guest.k3s is None or not guest.k3s.binary or guest.state != "running":
             return
         state = _State(comparison, guest.k3s, nodes)
+        if comparison.outdated and state.placed.joined is None:
+            problem = "it runs without its k3s until it is restarted"
+            raise Refused(_error(guest, problem, "Restart it, or set `on_change` to 'restart'."))
         problems = tuple(state.problems())
-        if problems and state.differs:
+        if problems and state.differs and comparison.runs:  # else `k3s_place` does
             yield from k3s_bring(comparison)
         yield from problems
         if problems:
@@ -183,7 +205,7 @@ class _State:
         elif self.is_outdated and not self.differs:
             yield _finding(guest, "outdated", "k3s runs with another binary or configuration", self.k3s.role)
         if service and self.runs and not service.is_ready:
-            said = service.node or "k3s is starting"
+            said = service.doubt or service.node or "k3s is starting"
             yield _finding(guest, "differs", f"its node is not ready: {said}", "Ready")
         if self.placed.cordoned:
             problem = "its node was cordoned for a change that was cut off"
@@ -191,13 +213,16 @@ class _State:
 
     def _stay_what_it_is(self) -> None:
         joined = self.placed.joined
-        if joined == "server-founded" and self.k3s.server:
+        if joined is None:
+            return
+        if joined.how == "server-founded" and self.k3s.server:
             problem = f"it founded its cluster, and would join {self.k3s.server} now"
             raise Refused(_error(self.guest, problem, "List it before the other servers of its cluster."))
-        if joined and not joined.startswith(self.k3s.role):
-            problem = f"it joined its cluster as {joined.partition('-')[0]}, and would be {self.k3s.role} now"
+        was = f"{joined.role} {joined.node} of cluster {joined.cluster}"
+        desired = f"{self.k3s.role} {node_name(self.guest)} of cluster {self.k3s.cluster}"
+        if was != desired:
             hint = "Remove the guest, with `state: absent` and `purge`, then make it again."
-            raise Refused(_error(self.guest, problem, hint))
+            raise Refused(_error(self.guest, f"it is {was}, and would be {desired} now", hint))
 
     def step(self) -> Step:
         """Return the step that answers all of them."""
@@ -225,25 +250,29 @@ class _State:
         if self.is_outdated or not self.runs:
             yield f"{'re' if self.runs else ''}start k3s"
         yield f"wait up to {self.turn.ready_seconds} s until {self.turn.node} is ready"
+        if self.turn.uncordon:
+            yield "let pods come back"
 
     @cached_property
     def turn(self) -> Turn:
         """How the node is changed."""
         is_server = self.k3s.role == "server"
-        founds = is_server and not self.k3s.server and not self.placed.joined
+        founds = is_server and not self.k3s.server and self.placed.joined is None
         others = _others(self.guest, self.nodes)
-        servers = _at(others, every=founds)
+        servers = _all(others) if founds else _at(others)
         own = _at([node for node in _cluster(self.guest, self.nodes) if node not in others])
         present = [node for node in others if not node.is_absent]
         drains = bool(self.is_outdated and self.k3s.drain and present and (servers or own))
+        # Also of a node that is down: it must not come up newer than its servers.
+        changes = self.is_outdated or (self.placed.joined is not None and self.differs)
         # What an administrator has cordoned stays cordoned.
         cordons = drains and not (self.service is not None and self.service.is_cordoned)
         return Turn(
             self.k3s.cluster,
             node_name(self.guest),
             is_server=is_server,
-            alone=self.is_outdated or is_server,
-            after=before(self.guest, self.nodes) if self.is_outdated else (),
+            alone=changes or is_server,
+            after=before(self.guest, self.nodes) if changes else (),
             founds=founds,
             servers=servers if founds else (*servers, *own),
             drain_seconds=self.k3s.drain_seconds if drains else 0,
@@ -264,16 +293,14 @@ def _others(guest: Guest, nodes: Sequence[Node]) -> list[Node]:
     return [node for node in _cluster(guest, nodes) if node.name != node_name(guest)]
 
 
-def _at(nodes: Sequence[Node], *, every: bool = False) -> tuple[tuple[str, str], ...]:
-    """Return hosts and guests of those of the nodes that are servers.
+def _at(nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
+    """Return hosts and guests of those of the nodes that are servers, and should run."""
+    return _all([node for node in nodes if node.k3s.role == "server" and node.guest.state == "running"])
 
-    + every: those that should not run too
-    """
-    return tuple(
-        (node.host, node.guest.name)
-        for node in nodes
-        if node.k3s.role == "server" and (every or node.guest.state == "running")
-    )
+
+def _all(nodes: Sequence[Node]) -> tuple[tuple[str, str], ...]:
+    """Return hosts and guests of nodes."""
+    return tuple((node.host, node.guest.name) for node in nodes)
 
 
 def _files(guest: Guest) -> dict[str, str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.nspawn import Unit
     from pyinfra_nspawn.specs import Guest
 
-_UNLIMITED = "infinity"
+_UNLIMITED, _UNSET = "infinity", "[not set]"
 _SIZE = re.compile(r"(\d+)([KMGT]?)")
 _UNITS = ("", "K", "M", "G", "T")
 # A span of time as systemd prints it: `1s 500ms`, `1.500000s`.
@@ -28,12 +28,13 @@ def ignored_limits(guest: Guest, unit: Unit) -> Iterator[Finding]:
         ("memory_max", limits.memory_max, unit.memory_max, _bytes),
         ("cpu_quota", limits.cpu_quota, unit.cpu_quota_us, _microseconds),
         ("tasks_max", limits.tasks_max, unit.tasks_max, str),
+        ("io_weight", limits.io_weight, unit.io_weight, str),
     )
     for field, wanted, seen, exactly in asked:
         if wanted is None or not seen:
             continue
         number, exact = _number(seen), exactly(str(wanted))
-        if number == _UNLIMITED != exact or (exact and number and number != exact):
+        if seen == _UNSET or number == _UNLIMITED != exact or (exact and number and number != exact):
             yield _ignored(guest, field, str(wanted), seen)
 
 

@@ -57,8 +57,8 @@ class Turn:
     + is_server: whether it is a server of the cluster, of which one at a time is changed
     + alone: whether it waits for its turn, and is not changed after a node that failed
     + after: nodes that must be ready in this run before
-    + founds: whether it starts the cluster, which no other server may have joined then
-    + servers: hosts and guests of the cluster's other servers, or of itself where it is the only one
+    + founds: whether it starts the cluster, of which no other node may exist then
+    + servers: hosts and guests of the cluster's other servers, and of itself; of all others where it founds
     + drain_seconds: how long moving its pods away may take; 0 to leave them
     + uncordon: whether pods may come back afterwards
     + ready_seconds: how long it may take to be ready; 0 for a node that leaves

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pyinfra_nspawn.specs.base import Line, Spec
 from pyinfra_nspawn.specs.names import matching
@@ -21,8 +21,8 @@ def _fetchable(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a URL that begins with http:// or https://")
-    if re.search(r'[\s"\\]', text):
-        raise ValueError("must not hold spaces, quotes or backslashes; write them as %20, %22 and %5C")
+    if not re.fullmatch(r"[!#-\[\]-~]+", text):
+        raise ValueError("must be ASCII without spaces, quotes or backslashes; write them like %20")
     return text
 
 
@@ -38,7 +38,7 @@ class Artifact(Spec):
     """
 
     path: Line | None = None
-    url: Url | None = None
+    url: Url | None = Field(default=None, repr=False)  # it may hold a password
     sha256: Sha256
 
     @property

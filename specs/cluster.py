@@ -97,13 +97,18 @@ def in_order(nodes: Sequence[Node]) -> tuple[list[Node], list[Node], list[Node]]
 
 
 def before(guest: Guest, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Return the servers of a guest's cluster that are changed before it, by the names of their nodes."""
+    """Return the names of the nodes that are changed before a guest's.
+
+    The first server comes before the others of its cluster, and all servers before the agents.
+    """
     if guest.k3s is None:
         return ()
-    name, cluster = node_name(guest), guest.k3s.cluster
+    cluster = guest.k3s.cluster
     servers = [node for node in nodes if node.k3s.cluster == cluster and node.k3s.role == "server"]
     running = [node.name for node in servers if node.guest.state == "running"]
-    return tuple(running[: running.index(name)] if name in running else running)
+    if guest.k3s.role == "agent":
+        return tuple(running)
+    return tuple(name for name in running[:1] if name != node_name(guest))
 
 
 def joined(host: str, guests: Mapping[str, Sequence[Guest]]) -> tuple[Guest, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pyinfra_nspawn.specs.base import Spec
 
@@ -60,8 +60,11 @@ class Limits(Spec):
     + memory_max: bytes, from 1M, with K, M, G or T; 1% to 100% of the host's; or `infinity`
     + cpu_quota: percentage of one CPU's time, from 1%: `150%` is one and a half CPUs
     + tasks_max: processes and threads, 1 to 4194304, or `infinity`; the unit template says 16384
+    + io_weight: the guest's share of the disks beside others, 1 to 10000; 100 is every unit's default. A disk
+      heeds it if its scheduler knows weights (bfq), or if io.cost is set up for it
     """
 
     memory_max: Annotated[str, AfterValidator(_memory)] | None = None
     cpu_quota: Annotated[str, AfterValidator(_cpu)] | None = None
     tasks_max: Annotated[int | str | None, BeforeValidator(_tasks)] = None
+    io_weight: Annotated[int, Field(ge=1, le=10000)] | None = None

@@ -95,7 +95,7 @@ units_shown() { # UNIT...
     timeout "$tool_seconds" systemctl show \
         -p Id,LoadState,UnitFileState,ActiveState,SubState,Result,NeedDaemonReload,DropInPaths,FragmentPath,MainPID \
         -p ExecMainStartTimestamp,ExecMainStartTimestampMonotonic,NRestarts,ExecStart,DeviceAllow \
-        -p MemoryMax,CPUQuotaPerSecUSec,TasksMax,MemoryCurrent \
+        -p MemoryMax,CPUQuotaPerSecUSec,TasksMax,IOWeight,MemoryCurrent \
         -- "$@"
 }
 
@@ -195,8 +195,8 @@ guest_directory() { # NAME
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
 }
 
-# `file SHA256 PATH` of each file of k3s that is placed for it, `joined HOW` and `cordoned`; the digest is empty where the host
-# does not store the file.
+# `file SHA256 PATH` of each file of k3s that is placed for it, `joined HOW CLUSTER NODE` and `cordoned`; the digest is empty where
+# the host does not store the file.
 guest_placed() { # DIRECTORY
     for _path in "$1/k3s" "$1/images"/*; do
         [ ! -f "$_path" ] || echo "file $(stored_as "$_path") ${_path#"$1/"}"

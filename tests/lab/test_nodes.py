@@ -174,7 +174,7 @@ def test_a_dry_run_says_so_and_changes_nothing(cluster: Cluster):
     assert f"send k3s ({digest}) (1 MiB)" in planned.lines("lab1")
     assert (
         f"guest agent: move the pods of node agent away, place k3s ({digest}), restart k3s, "
-        "wait up to 60 s until agent is ready"
+        "wait up to 60 s until agent is ready, let pods come back"
     ) in planned.lines("lab2")
     assert cluster.nodes()["first"] == ("Ready", OLD)
     assert cluster.leaders() == before
@@ -286,7 +286,7 @@ def test_an_upgrade_drains_one_node_after_the_other_and_restarts_no_guest(cluste
         assert host.succeed("ls /var/lib/pyinfra-nspawn/.k3s").split() == [sha256_of(cluster.binary)]
 
 
-def test_nodes_that_are_not_to_be_drained_are_not(cluster: Cluster):
+def test_nodes_whose_pods_stay_are_not_drained(cluster: Cluster):
     cluster.binary = built(NEW)
     cluster.fields = {name: {"drain": False} for name in WHERE}
     cluster.succeed()
@@ -361,8 +361,9 @@ def test_a_second_cluster_is_not_founded_by_a_server_that_comes_first_in_the_inv
     cluster.order = ("lab1", "lab2")
     assert outcome.code == 1
     assert "first: it founded its cluster, and would join https://" in "\n".join(outcome.lines("lab1"))
-    assert "agent: it joined its cluster as agent, and would be server now" in "\n".join(
-        outcome.lines("lab2")
+    assert (
+        "agent: it is agent agent of cluster default, and would be server agent of cluster default"
+        in "\n".join(outcome.lines("lab2"))
     )
     cluster.fields = {}
     cluster.succeed()
@@ -408,6 +409,18 @@ def test_a_node_leaves_its_cluster_before_its_guest_is_removed(cluster: Cluster)
     left = cluster.hosts["lab2"].succeed("find /var/lib/pyinfra-nspawn /etc -name '*k3s*' -o -name agent")
     assert left == ""
     assert cluster.succeed().json["results"]["totals"]["success"] == 0
+
+
+#: Before the drain, before k3s is stopped, and before the node is deleted.
+@pytest.mark.parametrize("command", [9, 10, 11])
+def test_a_removal_that_is_killed_is_finished_by_the_next_run(cluster: Cluster, command: int):
+    cluster.states = {"agent": "absent"}
+    cluster.run(kill_after=command)
+    cluster.succeed()
+    assert cluster.events()[-1] == "delete agent"
+    assert set(cluster.nodes()) == {"first"}
+    left = cluster.hosts["lab2"].succeed("find /var/lib/pyinfra-nspawn /etc -name '*k3s*' -o -name agent")
+    assert left == ""
 
 
 def test_a_second_server_joins_and_leaves(cluster: Cluster):

@@ -34,7 +34,7 @@ guest = {
     "machine_id": "MACHINE_ID",
     "restart": "on-failure",
     "autostart": False,
-    "limits": {"memory_max": "40%", "cpu_quota": "6150%", "tasks_max": 4000},
+    "limits": {"memory_max": "40%", "cpu_quota": "6150%", "tasks_max": 4000, "io_weight": 50},
     "environment": {"NASTY": "100% of $HOME, \\"quoted\\""},
     "mask_units": ["systemd-timesyncd.service"],
     "files": {"/etc/demo.conf": {"content": "a secret", "mode": "0600", "group": "1"}, "/opt/a/b": "c"},

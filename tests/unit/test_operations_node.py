@@ -108,7 +108,10 @@ def test_nothing_is_done_where_no_server_is_part_of_the_run(fleet: Fleet):
     for name in ("lab1", "lab2"):
         fleet.hosts[name].connected = False
     assert "which is not part of this run" in problem(fleet.run(UPGRADE))
-    assert "which is not part of this run" in problem(fleet.run(replace(LEAVES, drain_seconds=0)))
+    leaves = fleet.run(replace(LEAVES, drain_seconds=0))
+    assert "which is not part of this run" in problem(leaves)
+    assert leaves.outcome.troubles[0].hint == "Run for that host too."
+    assert "no server of its cluster" in problem(fleet.run(replace(UPGRADE, servers=(), drain_seconds=0)))
     assert fleet.asked == []
 
 
@@ -136,7 +139,9 @@ def test_a_server_is_deleted_while_it_runs_and_once_it_has_stopped(fleet: Fleet)
     assert not fleet.run(LEAVES).outcome.troubles
     assert fleet.asked == [
         "lab1: k3s-answers",
+        "own: k3s-cordoned",
         "lab1: k3s-drain",
+        "own: k3s-hold",
         "lab1: k3s-delete-node",
         "own: k3s-leave",
         "lab1: k3s-delete-node",
@@ -146,10 +151,10 @@ def test_a_server_is_deleted_while_it_runs_and_once_it_has_stopped(fleet: Fleet)
 
 def test_an_agent_is_deleted_once_it_has_stopped_and_one_alone_just_stops(fleet: Fleet):
     fleet.run(replace(LEAVES, is_server=False))
-    assert fleet.asked[2:] == ["own: k3s-leave", "lab1: k3s-delete-node", "own: k3s-unplace"]
+    assert fleet.asked[3:] == ["own: k3s-leave", "lab1: k3s-delete-node", "own: k3s-unplace"]
     fleet.asked.clear()
     fleet.run(replace(LEAVES, servers=(), drain_seconds=0, removed=False))
-    assert fleet.asked == ["own: k3s-leave"]
+    assert fleet.asked == ["own: k3s-leave", "own: k3s-left"]
 
 
 def test_a_cluster_is_founded_only_where_every_server_says_that_there_is_none(fleet: Fleet):

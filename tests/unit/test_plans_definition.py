@@ -309,6 +309,8 @@ def test_a_guest_is_stopped_all_the_same():
         ({"tasks_max": 9}, {"tasks_max": "infinity"}, "tasks_max", "9", "infinity"),
         ({"tasks_max": 9}, {"tasks_max": "16384"}, "tasks_max", "9", "16384"),
         ({"tasks_max": "infinity"}, {"tasks_max": "16384"}, "tasks_max", "infinity", "16384"),
+        ({"io_weight": 50}, {"io_weight": "100"}, "io_weight", "50", "100"),
+        ({"io_weight": 50}, {"io_weight": "[not set]"}, "io_weight", "50", "[not set]"),
     ],
 )  # fmt: skip
 def test_a_limit_that_systemd_does_not_apply(limits, unit, field: str, wanted: str, seen: str):
@@ -332,6 +334,7 @@ def test_a_limit_that_systemd_does_not_apply(limits, unit, field: str, wanted: s
         ({"cpu_quota": "6150%"}, {"cpu_quota_us": "1min 1.500000s"}),
         ({"cpu_quota": "9999999%"}, {"cpu_quota_us": "1d 3h 46min 39.990000s"}),
         ({"tasks_max": 9}, {"tasks_max": "9"}),
+        ({"io_weight": 50}, {"io_weight": "50"}),
         ({}, {"memory_max": "infinity", "cpu_quota_us": "infinity", "tasks_max": "16384"}),
     ],
 )

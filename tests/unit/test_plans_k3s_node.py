@@ -8,19 +8,21 @@ import pytest
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Stored
 from pyinfra_nspawn.facts.k3s import K3sProbe, K3sProbes, Service
-from pyinfra_nspawn.facts.nspawn import Placed
+from pyinfra_nspawn.facts.nspawn import Joined, Placed
 from pyinfra_nspawn.plans.guest import STAGES, plan_guest
 from pyinfra_nspawn.plans.k3s_node import k3s_leave, k3s_node, k3s_place
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.step import Turn
 from pyinfra_nspawn.specs import Guest
-from pyinfra_nspawn.specs.cluster import Node
+from pyinfra_nspawn.specs.cluster import Node, before
 from pyinfra_nspawn.specs.k3s import CONFIG, TOKEN
 from pyinfra_nspawn.specs.k3s_guest import digest, node_files
 from tests.unit.seen import HOST, OLD, error, guest, own, running, snapshot
 
 BINARY, OTHER, ARCHIVE = "0" * 64, "1" * 64, "2" * 64
-PLACED = Placed({"k3s": BINARY, "images/a.tar": ARCHIVE}, "server-founded")
+FOUNDED = Joined("server-founded", "default", "web")
+AGENT = Joined("agent-joined", "default", "web")
+PLACED = Placed({"k3s": BINARY, "images/a.tar": ARCHIVE}, FOUNDED)
 STORED = {sha256: Stored(1, 2, whole=True) for sha256 in (BINARY, OTHER, ARCHIVE)}
 NODE = "web Ready <none> 1d v1"
 
@@ -111,7 +113,7 @@ def test_who_founds_a_cluster_asks_all_its_servers_whether_there_is_one():
     known = nodes(node(), node("a", state="stopped"), node("b", state="absent"), node("c", "agent"))
     (step,) = planned(node(), Placed(PLACED.files), known=known).steps
     assert step.turn.founds
-    assert step.turn.servers == (("lab1", "a"), ("lab1", "b"))
+    assert step.turn.servers == (("lab1", "a"), ("lab1", "b"), ("lab1", "c"))
     (step,) = planned(node(), runs=service(active_state="failed"), known=known).steps
     assert not step.turn.founds
 
@@ -120,7 +122,10 @@ def test_a_node_stays_what_it_is():
     joins = node(server="https://192.0.2.1:6443")
     assert "it founded its cluster" in error(planned(joins), "impossible").problem
     agent = error(planned(node(role="agent")), "impossible")
-    assert agent.problem == "it joined its cluster as server, and would be agent now"
+    now = "and would be agent web of cluster default now"
+    assert agent.problem == f"it is server web of cluster default, {now}"
+    for changed in ({"cluster": "other"}, {"hostname": "other"}):
+        assert "it is server web of cluster default" in error(planned(node(**changed)), "impossible").problem
 
 
 def test_other_servers_move_the_pods_of_a_node_that_is_upgraded():
@@ -146,7 +151,7 @@ def test_pods_stay_where_that_is_wanted_and_where_nothing_is_restarted():
     wanted = node(binary=OTHER, drain=False)
     (step,) = planned(wanted, known=nodes(wanted, node("a"))).steps
     assert (step.turn.drain_seconds, step.turn.uncordon) == (0, False)
-    without = Placed({"k3s": BINARY}, "server-founded")
+    without = Placed({"k3s": BINARY}, FOUNDED)
     (step,) = planned(node(), without, known=nodes(node(), node("a"))).steps
     assert (step.turn.drain_seconds, step.turn.uncordon) == (0, False)
     assert "start k3s" not in step.text
@@ -186,7 +191,7 @@ def test_files_are_placed_before_a_guest_starts_with_them_and_not_changed_by_tha
 
 
 def test_files_that_are_needed_no_more_are_removed_once_k3s_has_left_its_cluster():
-    agent = replace(PLACED, joined="agent-joined")
+    agent = replace(PLACED, joined=AGENT)
     assert (
         error(placing(guest(), agent), "impossible").hint == "Run deploys/k3s.py, which takes it out first."
     )
@@ -196,8 +201,8 @@ def test_files_that_are_needed_no_more_are_removed_once_k3s_has_left_its_cluster
     assert [step.verb for step in found.steps] == ["k3s-leave", "k3s-unplace"]
 
 
-def removing(placed: Placed | None, *known: Guest, leave: bool = True) -> Plan:
-    gone = node(state="absent")
+def removing(placed: Placed | None, *known: Guest, leave: bool = True, gone: Guest | None = None) -> Plan:
+    gone = gone or node(state="absent")
     seen = snapshot(private=own(OLD), seen=replace(running(node()), k3s=placed))
     stages = (STAGES[0], k3s_leave(nodes(*known)), *STAGES[1:]) if leave else STAGES
     return plan_guest(gone, seen, stages)
@@ -213,6 +218,41 @@ def test_a_node_leaves_its_cluster_before_its_guest_is_removed():
     alone = removing(PLACED)
     assert alone.steps[0].turn == Turn("default", "web", is_server=True, removed=True)
     assert [step.verb for step in removing(None, node("a")).steps] == ["remove"]
+
+
+def test_who_is_needed_does_not_leave():
+    only = error(removing(PLACED, node("b", "agent")), "impossible")
+    assert only.problem == "it is the only server of b"
+    assert removing(PLACED, node("b", "agent", state="absent")).steps
+    outside = node(state="absent", server="https://192.0.2.1:6443")
+    joined = replace(PLACED, joined=Joined("server-joined", "default", "web"))
+    assert "no server of its cluster" in error(removing(joined, gone=outside), "impossible").problem
+    unknown = error(removing(joined, gone=guest(state="absent")), "impossible")
+    assert unknown.hint == "Keep its `k3s` in the inventory until it has left."
+
+
+def test_a_guest_in_which_k3s_never_ran_is_just_removed():
+    never = Placed({"k3s": BINARY})
+    assert [step.verb for step in removing(never, node("a")).steps] == ["remove"]
+    assert [step.verb for step in removing(never, node("a"), leave=False).steps] == ["remove"]
+
+
+def test_servers_come_in_order_and_no_agent_before_them():
+    three = [node(name, binary=OTHER) for name in ("a", "b", "c")]
+    known = nodes(*three, node("agent", "agent"))
+    assert [before(item, known) for item in three] == [(), ("a",), ("a",)]
+    assert before(known[3].guest, known) == ("a", "b", "c")
+    down = service(active_state="failed")
+    (step,) = planned(node(role="agent", binary=OTHER), replace(PLACED, joined=AGENT), down, known).steps
+    assert (step.turn.alone, step.turn.after) == (True, ("a", "b", "c"))
+
+
+def test_a_guest_that_waits_for_its_restart_does_not_run_k3s_yet():
+    wanted = node()
+    seen = replace(running(guest()), k3s=Placed(PLACED.files))
+    found = snapshot(seen, host_facts=replace(HOST, stored=STORED))
+    refused = error(plan_guest(wanted, found, (k3s_node(()),)), "impossible")
+    assert refused.problem == "it runs without its k3s until it is restarted"
 
 
 def test_a_node_is_not_removed_behind_the_back_of_its_cluster():

@@ -197,6 +197,7 @@ FIELDS = {
         "memory_max": lambda of: of(MEMORY),
         "cpu_quota": lambda of: of(like("[1-9][0-9]{0,4}%")),
         "tasks_max": lambda of: of(TASKS),
+        "io_weight": lambda of: of(st.integers(1, 10000)),
     },
     File: {
         "content": lambda of: of(SECRET_TEXT),
@@ -479,6 +480,7 @@ def to_limit(wanted: Guest) -> list:
         "MemoryMax": wanted.limits.memory_max,
         "CPUQuota": wanted.limits.cpu_quota,
         "TasksMax": wanted.limits.tasks_max,
+        "IOWeight": wanted.limits.io_weight,
     }
     after = [("After", f"systemd-nspawn@{name}.service") for name in wanted.after]
     service: list = [(key, str(value)) for key, value in limits.items() if value]

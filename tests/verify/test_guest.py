@@ -185,6 +185,13 @@ def test_the_guests_cpu_time_is_limited(guest: Guest) -> None:
     )
 
 
+def test_the_guest_has_its_share_of_the_disks(guest: Guest) -> None:
+    wanted = guest.spec.limits.io_weight
+    if wanted is None:
+        pytest.skip("no share of the disks is wanted but the default")
+    guest.expect("IOWeight", str(wanted), guest.unit["IOWeight"])
+
+
 def test_the_guests_tasks_are_limited(guest: Guest) -> None:
     wanted = guest.spec.limits.tasks_max
     if wanted is None:

@@ -50,3 +50,7 @@ def test_a_guest_that_takes_more_than_its_share_of_processors_is_throttled(guest
     before = events(machine, "cpu.stat")["nr_throttled"]
     inside(machine, "web", "for i in 1 2; do timeout 3 sh -c 'while :; do :; done' & done; wait")
     assert events(machine, "cpu.stat")["nr_throttled"] > before
+
+
+def test_a_guest_has_its_share_of_the_disks(guests: Machines):
+    assert guests["vm1"].succeed(f"cat {GROUP}/io.weight") == "default 50\n"
