@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROPERTIES = (
     *("FragmentPath", "DropInPaths", "UnitFileState", "NeedDaemonReload", "ActiveState", "MainPID"),
-    *("Restart", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"),
+    *("Restart", "MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "IOWeight"),
 )
 # Where systemd looks for units, the most important first: those that an administrator or a package fills.
 UNIT_PATH = (
