@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import gevent
 from pyinfra.context import ctx_host
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.cli.inventory import Loaded
     from pyinfra_nspawn.facts.history import Change
     from pyinfra_nspawn.facts.snapshot import Usage
+    from pyinfra_nspawn.specs import Guest
     from pyinfra_nspawn.specs.cluster import Node
 
 T = TypeVar("T")
@@ -38,10 +40,10 @@ def errors_of(hosts: Iterable[Host]) -> list[str]:
 
 def clusters_of(loaded: Loaded) -> list[str]:
     """Return why hosts' nodes cannot join their clusters, a line each, without a connection to any."""
-    fleet, found = _data(loaded), []
+    fleet, found = _fleet(loaded), []
     for host in loaded.hosts:
         try:
-            Visit.planned(host.name, fleet)
+            Visit.planned(host.name, host.data.dict(), fleet)
         except InvalidSpecError as error:
             found.append(str(error))
     return found
@@ -52,12 +54,20 @@ def nodes_in(loaded: Loaded) -> tuple[Node, ...]:
 
     Raises `InvalidSpecError` for the first host whose guests are wrong.
     """
-    return nodes_of({host: guests_from(data, f"inventory of {host}") for host, data in _data(loaded).items()})
+    return nodes_of(_fleet(loaded)())
 
 
-def _data(loaded: Loaded) -> dict[str, dict[str, Any]]:
-    """Return the data of every host of the inventory, those that are limited away included."""
-    return {host.name: host.data.dict() for host in loaded.state.inventory}
+def _fleet(loaded: Loaded) -> Callable[[], dict[str, tuple[Guest, ...]]]:
+    """Return what reads, once, the guests of every host of the inventory, those that are limited away too."""
+
+    @functools.cache
+    def fleet() -> dict[str, tuple[Guest, ...]]:
+        return {
+            host.name: guests_from(host.data.dict(), f"inventory of {host.name}")
+            for host in loaded.state.inventory
+        }
+
+    return fleet
 
 
 def impossible_on(hosts: Iterable[Host]) -> list[str]:
@@ -82,8 +92,8 @@ def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every:
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
-    fleet = _data(loaded)
-    planned = {host.name: Visit.planned(host.name, fleet) for host in loaded.hosts}
+    fleet = _fleet(loaded)
+    planned = {host.name: Visit.planned(host.name, host.data.dict(), fleet) for host in loaded.hosts}
 
     def visit(host: Host) -> Visit:
         guests = planned[host.name].guests

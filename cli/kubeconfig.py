@@ -36,26 +36,22 @@ class Credentials:
 
 def server_of(cluster: str, nodes: Sequence[Node]) -> Node | None:
     """Return the first server of a cluster that should run; None without one."""
-    return next((node for name, node in _servers(nodes) if name == cluster), None)
+    return next((node for node in _servers(nodes) if node.k3s.cluster == cluster), None)
 
 
 def clusters_with_servers(nodes: Sequence[Node]) -> list[str]:
     """Return the names of the clusters with a server that should run."""
-    return sorted({name for name, _ in _servers(nodes)})
+    return sorted({node.k3s.cluster for node in _servers(nodes)})
 
 
-def _servers(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
-    return [
-        (node.guest.k3s.cluster, node)
-        for node in nodes
-        if node.guest.k3s and node.guest.k3s.role == "server" and node.guest.state == "running"
-    ]
+def _servers(nodes: Sequence[Node]) -> list[Node]:
+    return [node for node in nodes if node.k3s.role == "server" and node.guest.state == "running"]
 
 
 def credentials_in(answer: bytes) -> Credentials | None:
     """Return the credentials in a guest's kubeconfig; None where it is not one that k3s writes.
 
-    A guest may write there what it likes, also an `exec` that `kubectl` would run: no other word is taken.
+    The guest decides what the file holds, perhaps an `exec` that `kubectl` would run. Ignore all else in it.
     """
     try:
         # Not safe_load: merge keys (`<<`) grow without bounds in it, and tags (`!!int ""`) raise anything.

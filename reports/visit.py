@@ -10,7 +10,7 @@ from pyinfra_nspawn.specs.cluster import joined, nodes_of
 from pyinfra_nspawn.specs.inventory import guests_from, settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyinfra_nspawn.facts.snapshot import Snapshot
     from pyinfra_nspawn.specs import Guest, HostSettings
@@ -34,21 +34,16 @@ class Visit:
     problem: str = ""
 
     @classmethod
-    def planned(cls, host: str, fleet: Mapping[str, Data]) -> Visit:
+    def planned(cls, host: str, data: Data, fleet: Callable[[], Mapping[str, Sequence[Guest]]]) -> Visit:
         """Return the visit to come, with what a host's data wants.
 
-        + fleet: the data of every host of the inventory, by its name
+        + fleet: returns the guests of every host of the inventory; called for a host with nodes of a cluster
 
         Raises `InvalidSpecError` when the host's is not what `Guest` and `HostSettings` describe; when it has
         nodes of a cluster, also when another host's is not.
         """
-        settings = settings_from(fleet[host], f"inventory of {host}")
-        return cls(host, settings, staggered(_guests(host, fleet), settings.starts_at_once))
-
-
-def _guests(host: str, fleet: Mapping[str, Data]) -> tuple[Guest, ...]:
-    guests = guests_from(fleet[host], f"inventory of {host}")
-    if not nodes_of({host: guests}):
-        return guests
-    everyone = {name: guests_from(data, f"inventory of {name}") for name, data in fleet.items()}
-    return joined(host, everyone)
+        where = f"inventory of {host}"
+        settings, guests = settings_from(data, where), guests_from(data, where)
+        if nodes_of({host: guests}):
+            guests = joined(host, fleet())
+        return cls(host, settings, staggered(guests, settings.starts_at_once))
