@@ -38,8 +38,8 @@ def run_nodes(nodes: Sequence[Node]) -> None:
     + nodes: of all clusters of the inventory, in its order
     """
     first, others, agents = in_order(nodes)
-    # Three lines: pyinfra takes what is called on one line, in a loop too, for one operation, which all hosts
-    # carry out side by side.
+    # On three lines: pyinfra merges calls on one line, also in a loop, into one operation that all hosts run
+    # side by side.
     _have_ready("First servers", first, nodes)
     _have_ready("Other servers", others, nodes)
     _have_ready("Agents", agents, nodes)

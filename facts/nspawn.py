@@ -115,7 +115,7 @@ class FileSeen(Record):
 
 @dataclass(frozen=True)
 class Joined(Record):
-    """What a node became when k3s was started in it for the first time.
+    """The role, cluster and name that a node got when k3s was started in it for the first time.
 
     + how: `server-founded`, `server-joined` or `agent-joined`
     + cluster: the name of its cluster in the inventory
@@ -134,10 +134,10 @@ class Joined(Record):
 
 @dataclass(frozen=True)
 class Placed(Record):
-    """What a guest has of k3s.
+    """The files of k3s that a guest has, and its state as a node.
 
     + files: digests by path below /usr/lib/k3s, `k3s` and `images/...`; empty digests of unknown files
-    + joined: what its node became; None before k3s was started
+    + joined: role, cluster and name of its node; None before k3s was started
     + cordoned: whether its node was cordoned for a change that was cut off
     """
 
@@ -161,7 +161,7 @@ class GuestSeen(Record):
     + image: a tree or image of that name in /var/lib/machines; None without one
     + unwritten: whether a file that it was given was not there after its last start
     + refused: digest of the definition that did not come up when it was tried last; None without one
-    + k3s: what is placed of k3s; None where nothing was
+    + k3s: its files of k3s and its state as a node; None without files
     + trial: `running` while a changed definition is tried, `interrupted` when that was cut off; None else
     """
 

@@ -17,8 +17,8 @@ is_stored() {
     return 1
 }
 
-# k3s_append - SHA256 KIND SIZE OFFSET BYTES: the bytes of a file from OFFSET on, in base64. Those that do not continue what is
-# there are passed over: the answer says how much that is.
+# k3s_append - SHA256 KIND SIZE OFFSET BYTES: append the bytes of a file from OFFSET on, sent in base64. Ignore them unless the
+# stored part ends at OFFSET; the answer has its size.
 k3s_append() {
     sha256=$2
     store_directory
@@ -66,7 +66,7 @@ k3s_fetch() {
     esac
 }
 
-# finish SHA256 KIND: what was put together becomes a stored file, or is thrown away.
+# finish SHA256 KIND: verify the part, then store it under its digest, or remove it.
 finish() {
     result=changed
     _found=$(sha256sum <"$part")
@@ -96,7 +96,7 @@ elf() { # FILE
     od -An -tx1 -j18 -N2 "$1"
 }
 
-# k3s_place NAME SHA256=PATH...: the guest has these files, and no others. What no guest has any more is removed.
+# k3s_place NAME SHA256=PATH...: give the guest these files and no others. Remove stored files that no guest uses any longer.
 k3s_place() {
     name=$1
     shift
@@ -164,7 +164,7 @@ k3s_unplace() {
     rmdir "$state/.k3s" 2>/dev/null || :
 }
 
-# k3s_prune - SHA256...: removes what no guest has or will get, as killed runs and changed inventories leave it.
+# k3s_prune - SHA256...: remove stored files and parts that no guest uses, except these.
 k3s_prune() {
     shift
     for _path in "$state/.k3s"/* "$state/.k3s"/.*.part; do
@@ -183,8 +183,8 @@ k3s_cordoned() {
     case $2 in yes) : >"$state/$1/k3s/.cordoned" ;; no) rm -f "$state/$1/k3s/.cordoned" ;; esac
 }
 
-# k3s_start NAME HOW CLUSTER NODE BYTES: lines `MODE PATH BASE64` were sent, the files by which k3s runs. Its service is enabled,
-# and runs with them and with the binary that is placed. What it becomes by that is written down before.
+# k3s_start NAME HOW CLUSTER NODE BYTES: install the files that were sent, lines `MODE PATH BASE64`, enable k3s.service, and
+# restart it unless it runs with them and the placed binary. Record role, cluster and name first.
 k3s_start() {
     tool_seconds=150 # systemd gives a service 90 s to stop
     sent=$(received "$5")

@@ -118,7 +118,7 @@ change() {
     done
 }
 
-# node VERB NAME [ARGUMENT...]: one step without the lock: what is asked of a cluster may take minutes, and changes no host.
+# node VERB NAME [ARGUMENT...]: run one step without the lock. A request to a cluster may take minutes, and changes no host.
 node() {
     verb=$1 guest=$2 scope='' output=
     set -e

@@ -29,7 +29,7 @@ def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeP
             yield change(group)
             continue
         for step in group:
-            _words(step)  # refuses what it must
+            _words(step)  # raises for an argument like an option
             if step.transfer:
                 yield TransferProgram(step, step.transfer)
             elif step.turn:

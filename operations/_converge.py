@@ -214,7 +214,7 @@ def _run_once(work: _Work, snapshot: Snapshot) -> Generator[PyinfraCommand, None
 
 
 def _after_turn(plan: Plan) -> Plan:
-    """Return a plan without what it says of a node by what was seen before its turn."""
+    """Return a plan without the findings and steps of a node that were made before its turn."""
     return replace(
         plan,
         findings=tuple(finding for finding in plan.findings if finding.field != "k3s"),

@@ -171,8 +171,8 @@ class NodeProgram(PyinfraCommand):
         """Yield the commands by which a node leaves.
 
         A server is deleted while it runs: the last but one of etcd's members could not be removed once it is
-        stopped, for the other one has no quorum. It is kept from starting again before. What it says of
-        itself until it stops is deleted again.
+        stopped, for the other one has no quorum. Its restart is disabled before. Until it stops it may
+        register again: it is deleted twice.
         """
         guest, turn = self.step.guest, self.turn
         delete = (True, ("node", "k3s-delete-node", _SERVER, turn.node), None)

@@ -41,7 +41,7 @@ class Transfer:
     """A file that a host gets, in as many commands as that takes.
 
     + artifact: the file
-    + kind: what it must be
+    + kind: `binary` or `images`; a binary must be of the host's architecture
     """
 
     artifact: Artifact

@@ -183,7 +183,7 @@ class K3s(Spec):
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """What is placed, by its path below the guest's directory of k3s."""
+        """The files to place, by path below the guest's directory of k3s."""
         if self.binary is None:
             return {}
         return {"k3s": self.binary, **{f"images/{archive.name}": archive for archive in self.images}}
