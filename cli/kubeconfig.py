@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
-from uuid import uuid4
 
 import yaml
+
+from pyinfra_nspawn.connectors.secret import written_beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,12 +154,5 @@ def _name(item: yaml.MappingNode) -> object:
 
 def save(target: Path, text: str) -> None:
     """Write a file that only its owner can read, in one step."""
-    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-            new.write(text)
-            new.flush()
-            os.fsync(new.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_beside(target, text) as new:
+        new.replace(target)

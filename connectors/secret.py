@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.specs.base import InvalidSpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BYTES = 32
 
@@ -38,15 +43,24 @@ def made_once(path: str | Path) -> str:
 
 def _make(file: Path) -> None:
     """Make the file whole, in one step; another process may have been faster."""
+    with written_beside(file, f"{secrets.token_hex(_BYTES)}\n") as new, suppress(FileExistsError):
+        os.link(new, file)
+
+
+@contextmanager
+def written_beside(file: Path, text: str) -> Iterator[Path]:
+    """Write a new file beside another one, 0600, for the block to put into its place; remove what is left.
+
+    + file: the other one, which need not exist
+
+    Raises `OSError` when it cannot be written.
+    """
     new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as made:
-            made.write(f"{secrets.token_hex(_BYTES)}\n")
+            made.write(text)
             made.flush()
             os.fsync(made.fileno())
-        try:
-            os.link(new, file)
-        except FileExistsError:
-            return
+        yield new
     finally:
         new.unlink(missing_ok=True)
