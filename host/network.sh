@@ -101,7 +101,7 @@ network_trial() {
     unlock
     trap - EXIT
     until attach_guest_ports <"$tried/ports" && network_works; do
-        echo "$problem" >"$tried/problem"
+        echo "$problem" | install_file 600 "$tried/problem" # at once: the revert may read it now
         now
         [ "$now" -lt "$_until" ] || network_revert "$problem"
         [ -e "$tried/pending" ] || exit 0
