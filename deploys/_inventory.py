@@ -12,12 +12,13 @@ from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans.stagger import staggered
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.cluster import joined, nodes_of
-from pyinfra_nspawn.specs.inventory import guests_from, settings_from
+from pyinfra_nspawn.specs.inventory import guests_from, named_in, settings_from
+from pyinfra_nspawn.specs.waves import Waves
 
 if TYPE_CHECKING:
     from pyinfra.api.state import State
 
-    from pyinfra_nspawn.specs import Guest, HostSettings
+    from pyinfra_nspawn.specs import Guest, HostSettings, Named
     from pyinfra_nspawn.specs.cluster import Node
 
 _FLEETS: WeakKeyDictionary[State, dict[str, tuple[Guest, ...]]] = WeakKeyDictionary()
@@ -61,6 +62,32 @@ def _fleet() -> dict[str, tuple[Guest, ...]]:
             for item in running.inventory
         }
     return _FLEETS[running]
+
+
+def named_in_data() -> Named:
+    """Return the guests that `--data` names. Raises `PyinfraError` when they are not names."""
+    try:
+        return named_in(host.data.dict(), f"inventory of {host.name}")
+    except InvalidSpecError as error:
+        raise PyinfraError(str(error)) from None
+
+
+def upgrade_waves() -> tuple[tuple[str, ...], ...]:
+    """Return the names of the hosts of this run in the waves in which they are upgraded.
+
+    Hosts that this run could not connect to are among them. Raises `PyinfraError`, one readable line, when
+    the data key `upgrade_waves` is not what `Waves` describes.
+    """
+    state = current_state()
+    limited = [item.name for item in state.inventory if state.is_host_in_limit(item)]
+    groups = {name: [item.name for item in hosts] for name, hosts in state.inventory.groups.items()}
+    groups |= {item.name: [item.name] for item in state.inventory}
+    given = host.data.dict().get("upgrade_waves")
+    try:
+        waves = Waves.of({} if given is None else {"upgrade_waves": given}, f"inventory of {host.name}")
+        return waves.waves(limited, groups)
+    except ValueError as error:
+        raise PyinfraError(str(error)) from None
 
 
 def settings_of_host() -> HostSettings:

@@ -21,7 +21,7 @@ from rich.console import Console
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.plans import finding
 from pyinfra_nspawn.reports.status import Status
-from pyinfra_nspawn.specs import Artifact, Bridge, Guest, GuestNetwork, HostSettings, K3s
+from pyinfra_nspawn.specs import Artifact, Bridge, Checks, Guest, GuestNetwork, HostSettings, K3s
 
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.base import Spec
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 WIDTHS = (80, 140)
-DRAWINGS = ("sysroot", "isolation", "network", "confirmation")
+DRAWINGS = ("sysroot", "isolation", "network", "confirmation", "upgrade")
 TABLES = {
     "guest": Guest,
     "guest_network": GuestNetwork,
+    "checks": Checks,
     "k3s": K3s,
     "artifact": Artifact,
     "nspawn_host": HostSettings,

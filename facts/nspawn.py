@@ -147,11 +147,38 @@ class Placed(Record):
 
 
 @dataclass(frozen=True)
+class RefusedCommit(Record):
+    """A commit that is not tried again.
+
+    + commit: its checksum
+    + problem: why, in one line
+    """
+
+    commit: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Upgraded(Record):
+    """The last upgrade or rollback of a guest.
+
+    + at: seconds since 1970
+    + down_seconds: how long the guest was down, from its stop until it was healthy
+    + commit: to which commit
+    """
+
+    at: int
+    down_seconds: float
+    commit: str
+
+
+@dataclass(frozen=True)
 class GuestSeen(Record):
     """A guest as a host has it; every field is empty for a guest that does not exist.
 
     + directory: mode and owner of its directory below /var/lib/pyinfra-nspawn; None without one
     + current: where its `current` points
+    + fallback: where its `fallback` points: the deployment that it booted before; None without one
     + stateroot: where its `stateroot` points, which says that the stateroot of that name in the host's own
       sysroot is ours; None without one
     + files: its .nspawn file and every drop-in of its unit in /etc/systemd/system, by path
@@ -162,13 +189,16 @@ class GuestSeen(Record):
     + unwritten: whether a file that it was given was not there after its last start
     + refused: digest of the definition that did not come up when it was tried last; None without one
     + k3s: its files of k3s and its state as a node; None without files
-    + trial: `running` while a changed definition is tried, `interrupted` when that was cut off; None else
+    + refused_commit: the commit that is not tried again; None without one
+    + upgraded: its last upgrade or rollback; None without one
+    + trial: `running` while a change is tried, `interrupted` when that was cut off; None else
     """
 
     unit: Unit | None = None
     machine: Machine | None = None
     directory: str | None = None
     current: str | None = None
+    fallback: str | None = None
     stateroot: str | None = None
     files: dict[str, FileSeen] = field(default_factory=dict)
     dropins: dict[str, str] = field(default_factory=dict)
@@ -177,12 +207,19 @@ class GuestSeen(Record):
     unwritten: bool = False
     refused: str | None = None
     k3s: Placed | None = None
+    refused_commit: RefusedCommit | None = None
+    upgraded: Upgraded | None = None
     trial: str | None = None
 
     @property
     def current_deployment(self) -> str | None:
         """Directory name of the deployment that it boots; None when none was chosen."""
         return self.current.rsplit("/", 1)[-1] if self.current else None
+
+    @property
+    def fallback_deployment(self) -> str | None:
+        """Directory name of the deployment that it booted before; None without one."""
+        return self.fallback.rsplit("/", 1)[-1] if self.fallback else None
 
 
 Seen = dict[str, "GuestSeen | Unreadable"]
@@ -193,6 +230,7 @@ _OF_GUESTS = frozenset(
         "guest",
         "directory",
         "current",
+        "falls-back-to",
         "stateroot",
         "file",
         "dropin",
@@ -200,6 +238,8 @@ _OF_GUESTS = frozenset(
         "image",
         "unwritten",
         "refused",
+        "refused-commit",
+        "upgraded",
         "k3s-placed",
         "trial",
         "definition",
@@ -268,6 +308,7 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         machine=_machine(machine, named) if machine or "system" in named else None,
         directory=_text(named, "directory"),
         current=_text(named, "current"),
+        fallback=_text(named, "falls-back-to"),
         stateroot=_text(named, "stateroot"),
         files={
             decoded_name(part.words[4]): FileSeen(
@@ -290,8 +331,27 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         unwritten="unwritten" in named,
         refused=_text(named, "refused"),
         k3s=_placed(named["k3s-placed"]) if "k3s-placed" in named else None,
+        refused_commit=_refused_commit(named.get("refused-commit")),
+        upgraded=_upgraded(named.get("upgraded")),
         trial=_text(named, "trial"),
     )
+
+
+def _refused_commit(part: Part | None) -> RefusedCommit | None:
+    if part is None:
+        return None
+    refuse_failed([part])
+    commit, problem = (*part.lines, "", "")[:2]
+    return RefusedCommit(commit, one_line(problem))
+
+
+def _upgraded(part: Part | None) -> Upgraded | None:
+    """Read `AT CENTISECONDS COMMIT`."""
+    if part is None:
+        return None
+    refuse_failed([part])
+    at, down, commit = part.text.split(" ")
+    return Upgraded(int(at), int(down) / 100, commit)
 
 
 def _placed(part: Part) -> Placed:

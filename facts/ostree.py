@@ -106,6 +106,7 @@ class Sysroot(Record):
 class HostSysroots(Record):
     """The host's own sysroot, those of its guests by the guest's name, and paths of the host.
 
+    + offers: of those refs that were asked for, by `REMOTE:REF`, the commit that the remote has now
     + paths: of those paths that were asked for, where they really are, all links resolved; None for a path
       that does not exist
     """
@@ -113,6 +114,7 @@ class HostSysroots(Record):
     host: Sysroot | Unreadable
     guests: dict[str, Sysroot | Unreadable] = field(default_factory=dict)
     paths: dict[str, str | None] = field(default_factory=dict)
+    offers: dict[str, str | Unreadable] = field(default_factory=dict)
 
 
 _LINE = re.compile(
@@ -330,19 +332,31 @@ def _sysroots(parts: Iterable[Part]) -> HostSysroots:
     grouped: dict[str, dict[str, Part]] = {}
     commits: dict[str, str] = {}
     paths: dict[str, str | None] = {}
+    offers: dict[str, str | Unreadable] = {}
     for part in parts:
         kind = part.words[0]
         if kind in _OF_SYSROOTS:
             grouped.setdefault(part.words[1], {})[kind] = part
         elif kind == "commit":
             commits[part.words[1]] = part.text
+        elif kind == "offer":
+            offers[part.words[1]] = _offer(part)
         elif kind == "path":
             paths[decoded_name(part.words[1])] = None if part.text == "absent" else decoded_name(part.text)
     sysroots = {name: _whole(items) for name, items in grouped.items()}
     host = sysroots.pop(HOST, Unreadable("the answer holds nothing of the host's sysroot"))
     if isinstance(host, Sysroot):
         host = replace(host, commits=commits)
-    return HostSysroots(host=host, guests=sysroots, paths=paths)
+    return HostSysroots(host=host, guests=sysroots, paths=paths, offers=offers)
+
+
+def _offer(part: Part) -> str | Unreadable:
+    """Read the commit of a remote's ref."""
+    if part.code != 0:
+        return Unreadable(f"its remote was asked in vain: {one_line(part.complaint)}")
+    if not re.fullmatch("[0-9a-f]{64}", part.text):
+        return Unreadable("its remote does not offer it")
+    return part.text
 
 
 def _whole(parts: dict[str, Part]) -> Sysroot | Unreadable:

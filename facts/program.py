@@ -29,6 +29,8 @@ _ORDER = (
     "move",
     "unit",
     "trial",
+    "upgrade",
+    "checks",
     "networkmanager",
     "network",
     "machine",

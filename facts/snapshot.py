@@ -112,6 +112,7 @@ class SnapshotFacts(FactBase[Snapshot]):
     + whole: read the guests too, and their sysroots; otherwise only the host, its network and its own sysroot
     + names: guests that are read whether the host knows of them or not
     + commits: checksums to look for in the host's repository
+    + offers: refs, `REMOTE:REF`, that their remotes are asked for
     + paths: paths of the host to look for
     + usage: `addresses` to read those of the guests that run; `disk` to have them measure their files too
     + k3s: guests in which to test the preconditions of k3s, where they run
@@ -126,6 +127,7 @@ class SnapshotFacts(FactBase[Snapshot]):
         commits: tuple[str, ...] = (),
         paths: tuple[str, ...] = (),
         *,
+        offers: tuple[str, ...] = (),
         usage: Usage = "",
         k3s: tuple[str, ...] = (),
     ) -> str:
@@ -133,6 +135,7 @@ class SnapshotFacts(FactBase[Snapshot]):
         if not whole:
             return command_line("facts", "host", "--", "network", "--", "sysroot", "/")
         asked = [*(f"commit:{commit}" for commit in commits), *(f"path:{path}" for path in paths)]
+        asked += [f"offer:{refspec}" for refspec in offers]
         more = ("--", "usage", usage or "none", *k3s) if usage or k3s else ()
         whole_host = ("host", "--", "network", "--", "sysroots")
         return command_line("facts", *whole_host, *asked, "--", "guests", *names, *more)

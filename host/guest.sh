@@ -87,13 +87,18 @@ current() {
 
 # choose NAME KIND DEPLOYMENT: links `current` to it. A private sysroot lies beside the link.
 choose() {
-    case $2 in
-    private) _target=ostree/deploy/$1/deploy/$3 ;;
-    shared) _target=$sysroot/ostree/deploy/$1/deploy/$3 ;;
-    esac
+    _target=$(deployment_path "$1" "$2" "$3")
     [ "$(readlink "$state/$1/current")" != "$_target" ] || return 0
     result=changed
     link "$_target" "$state/$1/current"
+}
+
+# deployment_path NAME KIND DEPLOYMENT: as a link in the guest's directory names it.
+deployment_path() {
+    case $2 in
+    private) echo "ostree/deploy/$1/deploy/$3" ;;
+    shared) echo "$sysroot/ostree/deploy/$1/deploy/$3" ;;
+    esac
 }
 
 # definition NAME RELOAD BYTES: writes the files that were sent, lines `MODE PATH BASE64`, and removes `- PATH`.
@@ -113,7 +118,8 @@ definition_directories() {
     [ -d "$_credentials" ] || mkdir -m 0700 "$_credentials"
     chown 0:0 "$_credentials"
     chmod 0700 "$_credentials"
-    rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.refused.new "$state/$1"/.stateroot.new \
+    rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.fallback.new "$state/$1"/.refused.new "$state/$1"/.refused-commit.new \
+        "$state/$1"/.upgraded.new "$state/$1"/.stateroot.new \
         "$etc/systemd/system/systemd-nspawn@$1.service.d"/.*.new
 }
 
@@ -196,11 +202,13 @@ remove() {
     rm -rf --one-file-system "$run/pyinfra-nspawn/mounts/$name"
 
     if [ -L "$own/stateroot" ]; then
+        let_go "$sysroot/ostree/repo" "$name"
         undeploy shared "$name"
         [ "$purge" != purge ] || rm -rf --one-file-system "$sysroot/ostree/deploy/$name"
     fi
     [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
     k3s_unplace "$name"
-    rm -rf "$own/credentials" "$own/refused" "$own/unwritten" "$own/current"
+    rm -rf "$own/credentials" "$own/refused" "$own/refused-commit" "$own/unwritten" "$own/upgraded" "$own/fallback" \
+        "$own/current"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
 }

@@ -166,15 +166,18 @@ step() {
     network) network "$@" ;;
     network-keep) network_keep "$@" ;;
     network-recover) network_recover ;;
+    prune) prune "$@" ;;
     pull) pull "$@" ;;
     recover) recover "$@" ;;
     remove) remove "$@" ;;
     restart) restart "$@" ;;
+    rollback) rollback "$@" ;;
     selinux) selinux "$@" ;;
     stateroot) stateroot "$@" ;;
     sysctl) sysctl_file "$@" ;;
     try) try "$@" ;;
     unit) unit "$@" ;;
+    upgrade) upgrade "$@" ;;
     *) die "the program knows no $verb" "Use one version of pyinfra-nspawn." ;;
     esac
     [ "$result" != changed ] || record changed

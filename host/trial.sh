@@ -1,6 +1,12 @@
 # shellcheck shell=sh
-# A changed definition of a running guest: tried in /run, and kept only when the guest comes up with it. A unit of its own
-# does it, which outlives the connection; a power cut on the way boots the old.
+# A change of a running guest that takes a restart: of its definition, or of its commit (upgrade.sh). It is tried in /run, and
+# kept only when the guest comes up with it. A unit of its own does it, which outlives the connection; a power cut on the way
+# boots the old.
+#
+# $trial holds what the trial needs: its payload, the program, `current` (a link to the deployment that is tried), the credentials;
+# of a commit also `commit` and `before` (upgrade.sh). `begun` says that the guest was stopped, `kept` that it came up.
+# The payload is a line `trial BASE64`, the drop-in to try it with; lines `check ...` (checks.sh); then lines as `definition`
+# has them.
 
 # trial_paths NAME: sets trial, trial_dropin and trial_verdict.
 trial_paths() {
@@ -21,8 +27,7 @@ trial_runs() { # NAME
     esac
 }
 
-# try NAME SECONDS ON_DEGRADED DIGEST FILES PROGRAM-BYTES BYTES: the program, then a line `trial BASE64` with the drop-in that
-# it is tried with, then lines as `definition` has them.
+# try NAME SECONDS ON_DEGRADED DIGEST FILES PROGRAM-BYTES BYTES: a changed definition.
 try() {
     name=$1 digest=$4
     program=$(received "$6")
@@ -32,7 +37,7 @@ try() {
         verdict=$(judge "$1" "$2" "$3" "$5")
         case $verdict in
         healthy*)
-            keep "$name" "$(printf '%s\n' "$sent" | sed 1d)"
+            keep "$name" "$(printf '%s\n' "$sent" | definition_lines)"
             conclude "$name" "$verdict" ''
             return
             ;;
@@ -40,22 +45,32 @@ try() {
     fi
     result=changed
     prepare_trial
+    link "$state/$name/current" "$trial/current"
+    run_trial "$1" "$2" "$3" "$digest" "$5"
+}
+
+# run_trial NAME SECONDS ON_DEGRADED DIGEST FILES: in its unit, which takes the lock; reports its verdict.
+run_trial() {
     unlock
     # shellcheck disable=SC2086 # none, or words
-    systemd-run --quiet --collect --unit="pyinfra-nspawn-trial-$name" --property=Type=oneshot \
-        --description="Try a changed definition of guest $name" \
+    systemd-run --quiet --collect --unit="pyinfra-nspawn-trial-$name" --property=Type=oneshot --property=PrivateMounts=yes \
+        --description="Try a change of guest $name" \
         sh "$trial/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \
-        trial "$name" "$2" "$3" "$digest" "$5" || :
+        trial "$@" || :
     lock_again
     verdict=$(cat "$trial_verdict" || :)
     rm -f "$trial_verdict"
     if [ -z "$verdict" ]; then
         recover "$name"
-        die "the trial of its changed definition was cut off" "Run again."
+        die "the trial of its change was cut off" "Run again."
     fi
     by='' # the trial has recorded it
     journal=$(printf '%s\n' "$verdict" | sed 1,3d)
     conclude "$name" "$(printf '%s\n' "$verdict" | sed 3q)" "$journal"
+}
+
+definition_lines() {
+    grep -v '^trial \|^check ' || :
 }
 
 # What the trial needs, secrets among it: 0600 in directories 0700, gone at its end.
@@ -83,29 +98,52 @@ prepare_trial() {
 # trial NAME SECONDS ON_DEGRADED DIGEST FILES: in a unit of its own.
 trial() {
     set -e
-    guest=$1 verb=try result=changed
+    guest=$1 verb=try result=changed step='stop the guest'
     unit=systemd-nspawn@$1.service
     trial_paths "$1"
+    [ ! -e "$trial/commit" ] || verb=upgrade
     lock
     [ -e "$trial/payload" ] || exit 0
     trap 'trial_cut_off' EXIT
     : >"$trial/begun"
+    _on_degraded=$3
+    [ ! -e "$trial/commit" ] || _on_degraded=known:$(all_units_of "$1" failed)
+    uptime_centiseconds >"$trial/stopped"
     systemctl stop "$unit"
+    if [ -e "$trial/commit" ]; then
+        step='deploy its commit'
+        deploy_said=$(deploy_tried "$1" 2>&1 3>/dev/null 7>&1)
+    fi
+    step='start the guest'
     mkdir -p "${trial_dropin%/*}"
     sed -n '1s/^trial //p' "$trial/payload" | base64 -d | install_file 644 "$trial_dropin"
     systemctl daemon-reload
     begin "$unit"
-    verdict=$(judge "$1" "$2" "$3" "$5")
+    verdict=$(judge_tried "$1" "$2" "$_on_degraded" "$5")
     case $verdict in
     healthy*)
         : >"$trial/kept"
-        sent=$(sed 1d "$trial/payload")
+        verdict=$verdict$(upgraded_note "$1" "$verdict")
+        sent=$(definition_lines <"$trial/payload")
         printf '%s\n' "$verdict" | install_file 600 "$trial_verdict"
         keep "$1" "$sent"
-        record changed "kept its changed definition"
+        record changed "kept its change"
         ;;
     *) go_back "$@" ;;
     esac
+}
+
+# judge_tried NAME SECONDS ON_DEGRADED FILES: a verdict upon a guest that is tried, by its own checks too.
+judge_tried() {
+    _verdict=$(judge "$@")
+    uptime_centiseconds >"$trial/up"
+    case $_verdict in
+    healthy*)
+        _met=$(checked "$1" "$trial/payload")
+        case $_met in healthy*) ;; *) _verdict=$_met ;; esac
+        ;;
+    esac
+    printf '%s\n' "$_verdict"
 }
 
 # A command of the trial failed: the guest must not stay down. What is to be kept is finished by the next run.
@@ -114,18 +152,24 @@ trial_cut_off() {
     set +e
     [ -d "$trial" ] && [ ! -e "$trial/kept" ] || return
     back "$guest"
+    forget_tried "$guest"
+    _problem=$(printf '%s\n' "${deploy_said-}" | sed '/^$/d' | tail -n 1 | printable)
+    printf 'failed\ncould not %s%s; it went back to the old\n%s\n' "$step" "${_problem:+: $_problem}" "$(hint "$_problem")" |
+        install_file 600 "$trial_verdict"
     rm -rf "$trial"
-    record failed "was cut off; went back to the old definition"
+    record failed "was cut off; went back to the old"
 }
 
-# keep NAME LINES: the definition that the guest runs.
+# keep NAME LINES: what the guest runs.
 keep() {
     definition_directories "$1"
     install_files "$2"
+    trial_paths "$1"
+    [ ! -e "$trial/commit" ] || keep_commit "$1"
     if is_tried "$1" || [ "$result" = changed ]; then
         end_trial "$1"
     fi
-    rm -f "$state/$1/refused"
+    [ -e "$trial/commit" ] || rm -f "$state/$1/refused"
     rm -rf "$trial"
 }
 
@@ -136,31 +180,51 @@ end_trial() { # NAME
     systemctl daemon-reload
 }
 
-# go_back NAME SECONDS ON_DEGRADED DIGEST: to the definition that the guest ran before. The one that was refused is not
-# tried again until it is another.
+# go_back NAME SECONDS ON_DEGRADED DIGEST: to what the guest ran before. What was refused is not tried again until it is
+# another.
 go_back() {
     journal=$(journal_of "$1")
-    echo "$4" | install_file 600 "$state/$1/refused"
-    back "$1"
-    now_runs=$(judge "$1" "$2" report)
     problem=${verdict#*"$NEWLINE"}
     hint=${problem#*"$NEWLINE"} problem=${problem%%"$NEWLINE"*}
+    if [ -e "$trial/commit" ]; then
+        tried="commit $(tried_commit "$1" | cut -c 1-12)"
+        refuse_commit "$1" "$(tried_commit "$1")" "$problem"
+    else
+        tried="its changed definition"
+        echo "$4" | install_file 600 "$state/$1/refused"
+    fi
+    back "$1"
+    now_runs=$(judge "$1" "$2" report)
+    forget_tried "$1"
     case $now_runs in
-    healthy*) problem="with its changed definition: $problem; it went back to the old" ;;
+    healthy*) problem="with $tried: $problem; it went back to the old" ;;
     *)
         now_runs=${now_runs#*"$NEWLINE"}
-        problem="with its changed definition: $problem; with the old, to which it went back: ${now_runs%%"$NEWLINE"*}"
+        problem="with $tried: $problem; with the old, to which it went back: ${now_runs%%"$NEWLINE"*}"
         ;;
     esac
-    record failed "went back to the old definition"
+    record failed "went back to the old"
     printf 'failed\n%s\n%s\n%s\n' "$problem" "$hint" "$journal" | install_file 600 "$trial_verdict"
     rm -rf "$trial"
 }
 
 back() { # NAME
-    systemctl stop "systemd-nspawn@$1.service"
+    stop_tried "systemd-nspawn@$1.service"
     end_trial "$1"
     begin "systemd-nspawn@$1.service"
+}
+
+# stop_tried UNIT: one that never came up has nothing to save, and may not hear that it is asked to stop; systemd would give it 90 s.
+stop_tried() {
+    case $(systemctl show --value -p ActiveState "$1") in
+    active) systemctl stop "$1" ;;
+    *)
+        timeout "$ask_seconds" systemctl stop "$1" || {
+            systemctl kill --signal=KILL "$1" || :
+            systemctl stop "$1"
+        }
+        ;;
+    esac
 }
 
 # recover NAME: finish or undo a trial that was interrupted; one that runs is awaited, without the lock, which it takes.
@@ -173,10 +237,11 @@ recover() {
     is_tried "$1" || return 0
     result=changed
     if [ -e "$trial/kept" ]; then
-        sent_then=$(sed 1d "$trial/payload")
+        sent_then=$(definition_lines <"$trial/payload")
         keep "$1" "$sent_then"
     elif [ -e "$trial/begun" ] || [ ! -d "$trial" ]; then
         back "$1"
+        forget_tried "$1"
     fi
     rm -rf "$trial" "${trial_verdict%/*}/.$1.new"
 }

@@ -147,13 +147,33 @@ failed() { # PROBLEM HINT
     printf 'failed\n%s\n%s\n' "$1" "$2"
 }
 
-degraded() { # NAME UNITS WHAT ON_DEGRADED
-    if [ "$4" = report ]; then
+# degraded NAME UNITS WHAT ON_DEGRADED: a verdict; `known:UNIT,UNIT,` in the place of ON_DEGRADED allows these to have failed.
+degraded() {
+    case $4 in
+    report) _failed='' ;;
+    known:*) _failed=$(new_units "$1" "$2" "$3" "$4") ;;
+    *) _failed=${2:-a unit} ;;
+    esac
+    if [ -z "$_failed" ]; then
         printf 'healthy\n%s\n' "${2:-a unit} $3"
     else
-        _unit=${2%%[ ,]*}
-        failed "${2:-a unit} $3" "Run \"journalctl -M $1${_unit:+ -u $_unit}\" on the host."
+        _unit=${_failed%%[ ,]*}
+        [ "$_unit" != a ] || _unit=''
+        failed "$_failed $3" "Run \"journalctl -M $1${_unit:+ -u $_unit}\" on the host."
     fi
+}
+
+# new_units NAME UNITS WHAT KNOWN: those that failed and are not known to; all that keep restarting. A degraded guest that names
+# none is not known.
+new_units() {
+    _all=$(all_units_of "$1" failed)
+    if [ "$3" != failed ] || [ -z "$_all" ]; then
+        echo "${2:-a unit}"
+        return
+    fi
+    printf '%s\n' "${_all%,}" | tr ',' '\n' | while read -r _unit; do
+        case ,${4#known:}, in *",$_unit,"*) ;; *) echo "$_unit" ;; esac
+    done | head -n 5 | listed
 }
 
 # system_state NAME: what it says of itself once it is up, but at the latest at $_until. A bus that cannot be reached for
@@ -242,7 +262,7 @@ looping() {
         esac
         _times=${_entry##*=}
         printf '%s (restarted %s times)\n' "${_entry%=*}" "${_times%!}"
-    done | head -n 5 | tr '\n' ',' | sed 's/,$//; s/,/, /g'
+    done | head -n 5 | listed
 }
 
 # restarts NAME: each of its services that was restarted, UNIT=TIMES, with a `!` while it waits for its next start. The
@@ -279,8 +299,17 @@ restarted() { # UNIT TIMES SUB-STATE
     esac
 }
 
-# units_of NAME STATE: at most five, comma-separated; of a name nothing but what may be in one.
+# units_of NAME STATE: at most five.
 units_of() {
+    all_units_of "$1" "$2" | tr ',' '\n' | head -n 5 | listed
+}
+
+# all_units_of NAME STATE: each with a comma after it; of a name nothing but what may be in one.
+all_units_of() {
     asked "$1" list-units --all --full --plain --no-legend --state="$2" 2>/dev/null | head -c "$GUEST_CAP" |
-        sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.[a-z]*\) .*/\1/p' | head -n 5 | tr '\n' ',' | sed 's/,$//; s/,/, /g'
+        sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.[a-z]*\) .*/\1/p' | tr '\n' ','
+}
+
+listed() {
+    tr '\n' ',' | sed 's/,$//; s/,/, /g'
 }

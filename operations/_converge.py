@@ -18,6 +18,7 @@ from pyinfra_nspawn.facts.outcome import lost
 from pyinfra_nspawn.operations._command import changes, wait
 from pyinfra_nspawn.operations._local import local_files
 from pyinfra_nspawn.operations._look import current_host, current_state, look, look_at_host
+from pyinfra_nspawn.operations._order import Order
 from pyinfra_nspawn.operations._program import TERMINAL, Failure
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.guest import plan_guest
@@ -95,7 +96,8 @@ def converge_guests(
     settings: HostSettings | None = None,
     *,
     probed: Sequence[Guest] = (),
-    done: Callable[[str], None] = lambda _: None,
+    remotes: bool = False,
+    order: Order | None = None,
 ) -> Commands:
     """Have all these guests as these stages want them.
 
@@ -103,9 +105,10 @@ def converge_guests(
     + settings: with them the host is checked first, and nothing is done on one that is unfit; a host
       that is decommissioned loses our files after its guests
     + probed: guests in which to test the preconditions of k3s
-    + done: is called with each guest that was found, or left, as desired
+    + remotes: ask the remotes of the guests' sources for the commits that they have now
+    + order: in which guests are changed, and when no other is; by default each is
     """
-    snapshot = replace(look(guests, probed=probed), local=local_files(guests))
+    snapshot = replace(look(guests, probed=probed, remotes=remotes), local=local_files(guests))
     host = _host_work(settings, guests, snapshot) if settings else None
     works = []
     if host is None or not host.plan.errors:
@@ -119,7 +122,7 @@ def converge_guests(
         _report([_not_tried(guest) for guest in guests], snapshot)
     if host is not None:
         works.insert(len(works) if host.plan.steps else 0, host)
-    yield from _carry_out(works, snapshot, otherwise, done)
+    yield from _carry_out(works, snapshot, otherwise, order)
 
 
 def _host_work(settings: HostSettings, guests: Sequence[Guest], snapshot: Snapshot) -> _Work:
@@ -140,7 +143,7 @@ def _not_tried(guest: Guest) -> _Work:
 
 
 def _carry_out(
-    works: list[_Work], snapshot: Snapshot, otherwise: str, done: Callable[[str], None] = lambda _: None
+    works: list[_Work], snapshot: Snapshot, otherwise: str, order: Order | None = None
 ) -> Commands:
     executing = current_state().is_executing
     for work in works:
@@ -150,13 +153,18 @@ def _carry_out(
         _preview(works)
         yield from _planned(works, snapshot, otherwise)
         return
+    order = order or Order()
     for work in works:
+        refusal = order.refusal(work.plan.guest)
+        if refusal and not work.errors:
+            _fail(work, [refusal])
         snapshot = yield from _run(work, snapshot)
         if not work.errors:
-            done(work.plan.guest)
+            order.done(work.plan.guest)
     waits = [step for work in works if not work.errors for step in work.waits]
     if waits:
         snapshot = yield from _wait(works, waits, snapshot)
+    order.end()
     _report(works, snapshot)
     if any(work.errors for work in works):
         yield Failure()

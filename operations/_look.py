@@ -62,22 +62,31 @@ def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
     return Snapshot(found, found, found, found) if isinstance(found, Unreadable) else found
 
 
-def look(guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[Guest] = ()) -> Snapshot:
+def look(
+    guests: Iterable[Guest], *, usage: Usage = "", probed: Iterable[Guest] = (), remotes: bool = False
+) -> Snapshot:
     """Read the host, its sysroots and its guests, in one command.
 
     + guests: those that are read whether the host knows of them or not; their commits, the sources of their
       binds and their devices are looked for
     + usage: `addresses` to read those of the guests too, `disk` to have the guests measure their files
     + probed: guests in which to test the preconditions of k3s
+    + remotes: ask the remotes of the guests' sources for the commits that they have now
     """
     guests = tuple(guests)
     return _snapshot(
         names=tuple(guest.name for guest in guests),
         commits=tuple(sorted({guest.source.commit for guest in guests if guest.source.commit})),
         paths=tuple(sorted({path for guest in guests for path in _paths(guest)})),
+        offers=_offers(guests) if remotes else (),
         usage=usage,
         k3s=tuple(guest.name for guest in probed),
     )
+
+
+def _offers(guests: Iterable[Guest]) -> tuple[str, ...]:
+    present = [guest.source for guest in guests if guest.state != "absent"]
+    return tuple(sorted({source.refspec for source in present if source.remote and source.refspec}))
 
 
 def _paths(guest: Guest) -> Iterator[str]:

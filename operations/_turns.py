@@ -29,13 +29,14 @@ class Turns:
         self.done: set[str] = set()
 
 
+_ROLLBACKS: WeakKeyDictionary[State, dict[str, dict[str, str]]] = WeakKeyDictionary()
 _TURNS: WeakKeyDictionary[State, dict[tuple[str, str], Turns]] = WeakKeyDictionary()
 
 
 def turns_of(state: State, host: Host, kind: str, of: str = "") -> Turns:
     """Return the turns of a kind: one host at a time, or as many as the data key `KIND_at_once` says.
 
-    + kind: `network` or `k3s`
+    + kind: `network`, `k3s` or `upgrade`
     + of: whose turns, where there are several of a kind: the name of a cluster
     """
     found = _TURNS.setdefault(state, {})
@@ -51,3 +52,11 @@ def _at_once(key: str, value: object) -> int:
         return value
     logger.warning("%s", f"{key}: must be a number above 0; one host at a time")
     return 1
+
+
+def rollbacks_of(state: State, host: Host) -> dict[str, str]:
+    """Return where the guests of a host go that are rolled back in this run, by name.
+
+    An operation that pyinfra tries again (`_retries`) must not roll forward those that arrived.
+    """
+    return _ROLLBACKS.setdefault(state, {}).setdefault(host.name, {})

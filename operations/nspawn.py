@@ -8,11 +8,14 @@ from pyinfra.api.operation import operation
 
 from pyinfra_nspawn.operations._converge import converge_guests
 from pyinfra_nspawn.operations._look import current_host, current_state
-from pyinfra_nspawn.operations._turns import turns_of
+from pyinfra_nspawn.operations._order import NodeOrder, UpgradeOrder
+from pyinfra_nspawn.operations._turns import rollbacks_of, turns_of
 from pyinfra_nspawn.plans import guest as plans
 from pyinfra_nspawn.plans import ready
 from pyinfra_nspawn.plans.k3s_node import k3s_node
-from pyinfra_nspawn.specs.cluster import node_name
+from pyinfra_nspawn.plans.retention import retention
+from pyinfra_nspawn.plans.rollback import rollback_to
+from pyinfra_nspawn.plans.upgrade import upgrade_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +126,59 @@ def absent(guest: Guest) -> Commands:
 
 
 @operation()
+def upgrade(
+    guests: Sequence[Guest],
+    settings: HostSettings | None = None,
+    retry: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> Commands:
+    """Move the guests of a host to the commits that their sources name now, one after another.
+
+    + guests: the guests, as desired in all else
+    + settings: the inventory's `nspawn_host`; with them the host is checked first
+    + retry: names of guests whose refused commit is tried again
+    + after: names of hosts whose guests must have been upgraded before in this run
+
+    A newer commit is pulled while the guest runs. Then the host stops the guest, deploys the commit with the
+    guest's /etc merged into it, and starts it. It is kept if the guest comes up, has no failed unit that it
+    had not before, and passes its own `checks`; else the guest goes back to what it ran, the host fails, and
+    that commit is not tried again until the source moves. A controller that dies meanwhile changes nothing
+    in that. After one guest that fails no other is tried in this run. Deployments that are no longer kept are
+    removed: see the guest's `keep` and `pinned`.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.upgrade(name="Upgrade", guests=(Guest(name="web"),))
+    """
+    executing = current_state().is_executing
+    stages = (plans.recover, upgrade_with(retry, planning=not executing), retention)
+    order = UpgradeOrder(turns_of(current_state(), current_host(), "upgrade"), current_host().name, after)
+    otherwise = "all guests boot what their sources name"
+    yield from converge_guests(guests, stages, otherwise, settings, remotes=True, order=order)
+
+
+@operation()
+def rollback(guests: Sequence[Guest]) -> Commands:
+    """Have guests boot the deployment that they booted before, with the /etc that it had then.
+
+    + guests: the guests, as desired in all else
+
+    Run once more, it rolls them forward again. A guest that does not come up goes back. The commit that a
+    guest leaves is not tried again by an upgrade until the source moves. /var stays as it is.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.rollback(name="Rollback", guests=(Guest(name="web"),))
+    """
+    stages = (plans.recover, rollback_to(rollbacks_of(current_state(), current_host())))
+    yield from converge_guests(guests, stages, "all guests boot what they booted before")
+
+
+@operation()
 def k3s_ready(guests: Sequence[Guest]) -> Commands:
     """Check that k3s can run in those guests of a host that have `k3s`.
 
@@ -168,9 +224,5 @@ def k3s_nodes(guests: Sequence[Guest], nodes: Sequence[Node] = ()) -> Commands:
     wanted = [guest for guest in guests if guest.k3s and guest.k3s.binary and guest.state == "running"]
     host, state = current_host(), current_state()
 
-    def done(name: str) -> None:
-        guest = next(guest for guest in wanted if guest.name == name)
-        if guest.k3s:
-            turns_of(state, host, "k3s", guest.k3s.cluster).done.add(node_name(guest))
-
-    yield from converge_guests(wanted, (k3s_node(nodes),), "all nodes are ready", probed=wanted, done=done)
+    order = NodeOrder(wanted, lambda cluster: turns_of(state, host, "k3s", cluster))
+    yield from converge_guests(wanted, (k3s_node(nodes),), "all nodes are ready", probed=wanted, order=order)

@@ -34,7 +34,7 @@ def commit(comparison: Comparison) -> Iterator[Step | Finding]:
     remote = _remote(comparison)
     if comparison.guest.sysroot == "private" or remote:
         yield _missing(comparison)
-        yield _pull(comparison, checksum, remote)
+        yield pull(comparison, checksum, remote)
 
 
 def _remote(comparison: Comparison) -> str | None:
@@ -86,10 +86,13 @@ def _behind(comparison: Comparison, booted: Deployment) -> Iterator[Finding]:
         yield from (replace(finding, severity="note") for finding in refused.findings)
         return
     if newest and newest != booted.checksum:
+        known = comparison.seen.refused_commit
+        is_refused = known is not None and known.commit == newest
         yield Finding(
-            "behind",
-            f"it boots commit {booted.checksum[:12]}, and {guest.source} is {newest[:12]} now",
-            "Commits are moved only by an upgrade.",
+            "refused-commit" if is_refused else "behind",
+            f"it boots commit {booted.checksum[:12]}, and {guest.source} is {newest[:12]} now"
+            f"{f', which is refused: {known.problem}' if known and is_refused else ''}",
+            "Run deploys/upgrade.py to move it.",
             guest=guest.name,
             field="source",
             wanted=newest,
@@ -116,7 +119,12 @@ def _deployed_itself(comparison: Comparison, booted: Deployment) -> Iterator[Fin
     )
 
 
-def _pull(comparison: Comparison, checksum: str | None, remote: str | None) -> Step:
+def pull(comparison: Comparison, checksum: str | None, remote: str | None) -> Step:
+    """Return the step that pulls the commit of a guest's source into its sysroot.
+
+    + checksum: the commit; None while the remote has not been asked which one its ref is
+    + remote: the remote that has it; None where the host's repository does
+    """
     guest = comparison.guest
     name = guest.source.commit or guest.source.ref or ""
     what = f"commit {checksum[:12]}" if checksum else f"ref {name}"

@@ -105,6 +105,14 @@ class Comparison:
         return resolve(self.guest, self.host)
 
     @cached_property
+    def newest(self) -> str | None:
+        """The commit that the source names now, by the word of its remote where it has one and was asked."""
+        refspec = self.guest.source.refspec or ""
+        if refspec in self.sysroots.offers:
+            return readable(f"ref {refspec}", self.sysroots.offers[refspec], self.guest.name)
+        return self.commit
+
+    @cached_property
     def current(self) -> Deployment | None:
         """The deployment that `current` points at; None when it does not exist."""
         chosen = self.seen.current_deployment

@@ -10,9 +10,9 @@ from pyinfra_nspawn.plans.binds import binds, devices
 from pyinfra_nspawn.plans.effective import effective
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import file_diff
-from pyinfra_nspawn.plans.health import files_to_look_for
 from pyinfra_nspawn.plans.outdated import outdated
-from pyinfra_nspawn.plans.step import Step, encoded, file_line
+from pyinfra_nspawn.plans.step import Step, file_line
+from pyinfra_nspawn.plans.trial import trial_step
 from pyinfra_nspawn.plans.unit import enablement
 
 if TYPE_CHECKING:
@@ -198,24 +198,16 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
     Every credential is sent, and not only those that differ: the trial has its own copies.
     """
     guest, wanted, directory = comparison.guest, comparison.definition, comparison.layout.credentials
-    trial = encoded(wanted.trial)
     secrets = [file_line("600", f"{directory}/{name}", text) for name, text in wanted.credentials.items()]
     lines = [change.line for change in changes if change.line not in secrets]
     texts = "".join(f"; then {change.text}" for change in changes)
-    return Step(
-        f"try the changed definition of guest {guest.name}: "
-        f"restart it, go back if it does not come up{texts}{_root(guest)}",
+    return trial_step(
+        comparison,
         "try",
-        guest.name,
-        (
-            str(guest.start_timeout_seconds),
-            guest.on_degraded,
-            wanted.digest,
-            files_to_look_for(guest),
-        ),
-        _payload([f"trial {trial}", *lines, *secrets]),
+        f"try the changed definition of guest {guest.name}: "
+        f"restart it, go back if it does not come up{texts}",
+        lines=[*lines, *secrets],
         diffs=_diffs(changes),
-        program=True,
     )
 
 

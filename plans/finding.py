@@ -18,6 +18,7 @@ Kind = Literal[
     "restarting",  # runs with a unit that keeps restarting
     "outdated",  # runs another definition or deployment than it has now
     "interrupted",  # a trial or a move was cut off
+    "refused-commit",  # did not come up, or was rolled back, and is not tried again until the source moves
     "refused-definition",  # did not come up and is not tried again until it changes
     "unfit",  # the host lacks what guests need
     "impossible",  # cannot be done as asked

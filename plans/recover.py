@@ -1,4 +1,4 @@
-"""Finish or undo what was cut off while a changed definition was tried."""
+"""Finish or undo what was cut off while a change was tried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def recover(comparison: Comparison) -> Iterator[Step | Finding]:
     if not is_interrupted(comparison):
         return
     name = comparison.guest.name
-    problem = "a changed definition was being tried when that was cut off"
+    problem = "a change was being tried when that was cut off"
     yield Finding("interrupted", problem, guest=name, field="trial", seen="interrupted")
     yield Step(f"finish or undo the interrupted trial of guest {name}", "recover", name)
 

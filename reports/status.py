@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.k3s import K3sProbe
@@ -57,6 +57,20 @@ class GuestStatus(Report):
     """The commit that the source names on this host now; empty where it could not be determined."""
     behind: bool | None
     """Whether the source is another commit than the one it boots; None where that is not known."""
+    next: str = ""
+    """The commit that it boots at its next start; empty without one."""
+    fallback: str = ""
+    """The commit that a rollback boots; empty without one."""
+    pinned: tuple[str, ...] = ()
+    """Commits that it has deployments of which no upgrade removes, by the inventory or by ostree."""
+    refused: str = ""
+    """The commit that no upgrade tries again; empty without one."""
+    refused_problem: str = ""
+    """Why not."""
+    upgraded: str = ""
+    """When it was last upgraded or rolled back, as an ISO 8601 time in UTC; empty if never."""
+    down_seconds: float | None = None
+    """How long it was down for that, until it was healthy; None if never."""
     autostart: bool | None
     """Whether it starts with its host; None where that is not known."""
     failed_units: tuple[str, ...] = ()
@@ -186,6 +200,7 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
         source=str(wanted.source) if wanted else "",
         source_commit=source,
         behind=boots.checksum != source if boots and source else None,
+        **_life(name, wanted, found, snapshot),
         autostart=found.unit.enabled if found.unit else None,
         failed_units=machine.failed_units,
         restarting_units=machine.restarting_units,
@@ -196,6 +211,25 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
         node=_node(name, snapshot),
         problem=unread.reason if unread else machine.complaint or problem,
     )
+
+
+def _life(name: str, wanted: Guest | None, seen: GuestSeen, snapshot: Snapshot) -> dict[str, Any]:
+    """Return what a guest boots next, and what became of its last upgrade."""
+    deployments = {item.id: item for item in deployments_of(name, snapshot)}
+    boots = deployments.get(seen.current_deployment or "")
+    fallback = deployments.get(seen.fallback_deployment or "")
+    by_inventory = wanted.pinned if wanted else ()
+    pinned = [item for item in deployments.values() if item.pinned or item.checksum in by_inventory]
+    refused, last = seen.refused_commit, seen.upgraded
+    return {
+        "next": boots.checksum if boots else "",
+        "fallback": fallback.checksum if fallback else "",
+        "pinned": tuple(dict.fromkeys(item.checksum for item in pinned)),
+        "refused": refused.commit if refused else "",
+        "refused_problem": refused.problem if refused else "",
+        "upgraded": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if last else "",
+        "down_seconds": last.down_seconds if last else None,
+    }
 
 
 def _unmet(wanted: Guest | None, snapshot: Snapshot) -> tuple[str, ...] | None:
@@ -263,6 +297,11 @@ def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
         (guest.wanted_state not in ("", guest.state), f"wanted {guest.wanted_state}"),
         (guest.since, f"up {_age(guest.since, now)}"),
         (guest.behind, f"behind {guest.source} ({guest.source_commit[:_DIGITS]})"),
+        (guest.next not in ("", guest.commit), f"boots {guest.next[:_DIGITS]} next"),
+        (guest.refused, f"refused {guest.refused[:_DIGITS]}: {guest.refused_problem}"),
+        (guest.fallback, f"falls back to {guest.fallback[:_DIGITS]}"),
+        (guest.pinned, f"pinned: {', '.join(commit[:_DIGITS] for commit in guest.pinned)}"),
+        (guest.upgraded, f"upgraded {_age(guest.upgraded, now)} ago, down {guest.down_seconds or 0:.1f} s"),
         (manual, "does not start with its host"),
         (guest.failed_units, f"failed: {', '.join(guest.failed_units)}"),
         (guest.restarting_units, f"restarting: {', '.join(guest.restarting_units)}"),

@@ -2,8 +2,9 @@
 
 from pyinfra_nspawn.specs.artifact import Artifact
 from pyinfra_nspawn.specs.bind import Bind
+from pyinfra_nspawn.specs.checks import Checks
 from pyinfra_nspawn.specs.file import File
-from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
+from pyinfra_nspawn.specs.guest import Guest, Guests, Named
 from pyinfra_nspawn.specs.host import HostSettings
 from pyinfra_nspawn.specs.k3s import K3s
 from pyinfra_nspawn.specs.limits import Limits
@@ -11,10 +12,10 @@ from pyinfra_nspawn.specs.network import Bridge, GuestNetwork
 from pyinfra_nspawn.specs.source import Source
 
 __all__ = [
-    "Adopted",
     "Artifact",
     "Bind",
     "Bridge",
+    "Checks",
     "File",
     "Guest",
     "GuestNetwork",
@@ -22,5 +23,6 @@ __all__ = [
     "HostSettings",
     "K3s",
     "Limits",
+    "Named",
     "Source",
 ]

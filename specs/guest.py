@@ -10,12 +10,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from pyinfra_nspawn.specs import credentials
 from pyinfra_nspawn.specs.base import Items, Line, Secret, Spec
 from pyinfra_nspawn.specs.bind import Bind
+from pyinfra_nspawn.specs.checks import Checks
 from pyinfra_nspawn.specs.file import FilePath, FileText
 from pyinfra_nspawn.specs.k3s import CONFIG, PREPARE, PROFILE, SERVICE, TOKEN, K3sOrTrue
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
     AuthorizedKey,
     Capability,
+    Commit,
     CredentialId,
     Device,
     MachineId,
@@ -54,6 +56,10 @@ class Guest(Spec):
     + on_change: what happens to a running guest whose definition changed: `restart` or `report`
     + on_degraded: whether a guest that runs with failed units makes its host `fail` (after the other
       guests were tried), or is told of: `report`
+    + checks: what must work in it before a changed definition or commit is kept; see `Checks`
+    + keep: how many of its older deployments an upgrade keeps beside the one that it boots, the one that it
+      booted before and those that are pinned; 0 by default
+    + pinned: commits whose deployments are never removed by an upgrade
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most
     + binds: directories and files of the host
@@ -90,6 +96,9 @@ class Guest(Spec):
     restart: Literal["always", "on-failure", "no"] = "always"
     on_change: Literal["restart", "report"] = "restart"
     on_degraded: Literal["fail", "report"] = "fail"
+    checks: Checks = Checks()
+    keep: int = Field(default=0, ge=0)
+    pinned: Annotated[tuple[Commit, ...], Items] = ()
     start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
     binds: Annotated[tuple[Bind, ...], Items] = ()
     devices: Annotated[tuple[Device, ...], Items] = ()
@@ -195,7 +204,17 @@ class Guests(Spec):
         return self
 
 
-class Adopted(Spec):
-    """The guests that one run may adopt, as `--data adopt=NAME` names them: a name, or a list of names."""
+Names = Annotated[tuple[MachineName, ...], Items, BeforeValidator(_tuple_from_text)]
 
-    adopt: Annotated[tuple[MachineName, ...], Items, BeforeValidator(_tuple_from_text)] = ()
+
+class Named(Spec):
+    """The guests that a run is told of by `--data`: a name, or a list of names.
+
+    + adopt: to adopt
+    + retry: whose refused commit an upgrade tries again
+    + rollback: to boot the deployment that they booted before
+    """
+
+    adopt: Names = ()
+    retry: Names = ()
+    rollback: Names = ()

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pyinfra_nspawn.specs.base import InvalidSpecError
-from pyinfra_nspawn.specs.guest import Adopted, Guest, Guests
+from pyinfra_nspawn.specs.guest import Guest, Guests, Named
 from pyinfra_nspawn.specs.host import HostSettings
 from pyinfra_nspawn.specs.k3s_guest import with_k3s
 
@@ -42,9 +42,23 @@ def guests_from(data: Data, where: str) -> tuple[Guest, ...]:
     forced = {"state": "absent"} if _is_given_up(data) else {}
     if (defaults or forced) and isinstance(asked, (list, tuple)):
         asked = [_between(defaults, guest, forced) for guest in asked]
-    names = Adopted.of({"adopt": data.get("adopt") or ()}, where).adopt
+    names = named_in(data, where).adopt
     found = Guests.of({"guests": asked}, where).guests
     return tuple(_on(guest, names, _bridge(data), where) for guest in found)
+
+
+def named_in(data: Data, where: str) -> Named:
+    """Return the guests that a run is told of by `--data`, or by a host's data.
+
+    + data: the host's data
+    + where: begins the message of an error
+
+    Raises `InvalidSpecError`, one line, when they are not names.
+
+    >>> named_in({"rollback": "web"}, "lab1").rollback
+    ('web',)
+    """
+    return Named.of({name: data.get(name) or () for name in Named.model_fields}, where)
 
 
 def settings_from(data: Data, where: str) -> HostSettings:

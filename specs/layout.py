@@ -19,10 +19,12 @@ class Layout:
 
     + name: of the guest
     + shared: whether its stateroot lies in the host's own sysroot
+    + tried: whether `current` and `credentials` are those of a trial
     """
 
     name: str
     shared: bool = False
+    tried: bool = False
 
     @classmethod
     def of(cls, guest: Guest) -> Layout:
@@ -62,7 +64,12 @@ class Layout:
     @property
     def current(self) -> str:
         """The symlink to the deployment that it boots."""
-        return f"{self.directory}/current"
+        return f"{self.trial if self.tried else self.directory}/current"
+
+    @property
+    def fallback(self) -> str:
+        """The symlink to the deployment that it booted before the last upgrade or rollback."""
+        return f"{self.directory}/fallback"
 
     @property
     def var(self) -> str:
@@ -72,7 +79,7 @@ class Layout:
     @property
     def credentials(self) -> str:
         """The directory (0700) of its credentials (0600)."""
-        return f"{self.directory}/credentials"
+        return f"{self.trial if self.tried else self.directory}/credentials"
 
     @property
     def k3s(self) -> str:
@@ -101,10 +108,10 @@ class Layout:
 
     @property
     def trial(self) -> str:
-        """The directory of what is needed while a changed definition is tried."""
+        """The directory of what is needed while a change is tried."""
         return f"{_RUN}/trial/{self.name}"
 
     @property
     def trial_dropin(self) -> str:
-        """The drop-in with the definition that is tried."""
+        """The drop-in with what is tried."""
         return f"/run/systemd/system/{self.unit}.d/55-trial.conf"

@@ -48,6 +48,7 @@ def _without_a_field(credential: str) -> str:
 
 # systemd's hostname_is_valid(), which rules machine names, less the underscore that DNS lacks.
 _LABELS = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+Commit = Annotated[str, matching(r"[0-9a-f]{64}", "must be a commit of 64 hex digits, in lower case")]
 MachineName = Annotated[
     str,
     matching(

@@ -190,9 +190,13 @@ guest_directory() { # NAME
     for _link in current stateroot; do
         [ ! -L "$state/$1/$_link" ] || brief "$_link $1" readlink "$state/$1/$_link"
     done
+    [ ! -L "$state/$1/fallback" ] || brief "falls-back-to $1" readlink "$state/$1/fallback"
     [ ! -d "$state/$1/k3s" ] || brief "k3s-placed $1" guest_placed "$state/$1/k3s"
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
+    for _file in refused-commit upgraded; do
+        [ ! -f "$state/$1/$_file" ] || brief "$_file $1" head -n 2 "$state/$1/$_file"
+    done
 }
 
 # `file SHA256 PATH` of each file of k3s that is placed for it, `joined HOW CLUSTER NODE` and `cordoned`; the digest is empty where

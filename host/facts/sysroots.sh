@@ -1,13 +1,14 @@
 # shellcheck shell=sh
 # The OSTree sysroots of a host: its own, called `/`, and the private ones of its guests; see facts/ostree.py.
 
-# facts_sysroots [commit:CHECKSUM] [path:PATH]...: all of them, and what is asked for besides.
+# facts_sysroots [commit:CHECKSUM] [offer:REMOTE:REF] [path:PATH]...: all of them, and what is asked for besides.
 facts_sysroots() {
     # shellcheck disable=SC2046 # names have no spaces
     sysroots_of / $(private_sysroots)
     for _asked; do
         case $_asked in
         commit:*) sysroot_commit "${_asked#commit:}" ;;
+        offer:*) sysroot_offer "${_asked#offer:}" ;;
         path:*) sysroot_path "${_asked#path:}" ;;
         esac
     done
@@ -108,6 +109,16 @@ sysroot_commit() { # CHECKSUM
     else
         value "commit $1" present
     fi
+}
+
+sysroot_offer() { # REMOTE:REF
+    part "offer $1" offered "${1%%:*}" "${1#*:}"
+}
+
+# offered REMOTE REF: the commit that the remote's summary names. Nothing of the repository is changed.
+offered() {
+    _summary=$(timeout "$tool_seconds" ostree remote summary --repo="$sysroot/ostree/repo" "$1") || return
+    printf '%s\n' "$_summary" | sed -n "\\|^\* $2\$|,/^ *[0-9a-f]\{64\}\$/s/^ *\([0-9a-f]\{64\}\)\$/\1/p" | sed 1q
 }
 
 sysroot_path() { # PATH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.render.choice import choose
@@ -23,7 +23,7 @@ class Definition:
     + digest: a running guest's definition is known by it
     + boot, limits: the drop-ins' paths
     + files: contents of both by path
-    + trial: the drop-in in which a changed definition is tried
+    + trial: the drop-in in which a changed definition, or another commit, is tried
     + credentials: contents by name; secret
     + command: what the unit runs
     + devices: what the guest may open, sorted
@@ -56,7 +56,7 @@ def define(guest: Guest) -> Definition:
         credentials,
     )
     boot, limits = f"{layout.dropins}/50-ostree.conf", f"{layout.dropins}/60-limits.conf"
-    tried = command(guest, layout, _paths(credentials, f"{layout.trial}/credentials"))
+    tried = replace(layout, tried=True)
     return Definition(
         digest=digest,
         boot=boot,
@@ -65,7 +65,7 @@ def define(guest: Guest) -> Definition:
             boot: _boot(guest, layout, digest, runs),
             limits: render("60-limits.conf.j2", guest=guest),
         },
-        trial=_boot(guest, layout, digest, tried),
+        trial=_boot(guest, tried, digest, command(guest, tried, _paths(credentials, tried.credentials))),
         credentials=credentials,
         command=runs,
         devices=devices(guest),

@@ -538,7 +538,7 @@ def test_a_trial_sees_its_credentials_and_nobody_else_does(machine: Machine):
     assert seen.startswith("newkept")
     assert "gone" not in seen
     for line in seen.removeprefix("newkept").splitlines():
-        assert line.endswith(("00", " 600", " 700", "begun 644")), line
+        assert line.endswith(("00", " 600", " 700", "begun 644", "stopped 644", "current 777")), line
 
 
 def test_a_running_trial_is_shown(machine: Machine):

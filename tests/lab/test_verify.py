@@ -133,6 +133,24 @@ FAULTS = [
         "rm /etc/sysctl.d/90-other.conf",
     ),
     Fault(
+        "test_the_guest_can_be_rolled_back[lab1-web]",
+        f"what {OWN}/fallback points at to be directory",
+        f"ln -s ostree/deploy/web/deploy/{'0' * 64}.0 {OWN}/fallback",
+        f"rm {OWN}/fallback",
+    ),
+    Fault(
+        "test_the_guest_boots_no_commit_that_was_refused[lab1-web]",
+        "expected another commit than",
+        f"basename $(readlink {OWN}/current) | cut -d. -f1 >{OWN}/refused-commit",
+        f"rm {OWN}/refused-commit",
+    ),
+    Fault(
+        "test_no_change_of_the_guest_was_cut_off[lab1-web]",
+        "/run/pyinfra-nspawn/trial/web to be nothing, found",
+        "mkdir -p /run/pyinfra-nspawn/trial/web",
+        "rmdir /run/pyinfra-nspawn/trial/web",
+    ),
+    Fault(
         "test_no_user_of_the_host_can_reach_into_the_guest[lab1-web]",
         f"mode and owner of {OWN} to be 0700 root:root, found 0755 root:root",
         f"chmod 0755 {OWN}",

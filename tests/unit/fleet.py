@@ -132,7 +132,7 @@ def unknown(name: str, *parts: list[str], **shown: str) -> Seen:
     return Seen(unit_shown(name, **{**never, **shown}), parts=(value(f"guest {name}"), *parts))
 
 
-def stopped(guest: Guest, **shown: str) -> Seen:
+def stopped(guest: Guest, commit: str = COMMIT, **shown: str) -> Seen:
     """Answer for a guest that is deployed and defined as it is desired, and does not run."""
     name, wanted = guest.name, define(guest)
     digests = {key: hashlib.sha256(text.encode()).hexdigest() for key, text in wanted.credentials.items()}
@@ -146,19 +146,21 @@ def stopped(guest: Guest, **shown: str) -> Seen:
     return unknown(
         name,
         value(f"directory {name}", "700 0:0"),
-        part(f"current {name}", f"ostree/deploy/{name}/deploy/{COMMIT}.0"),
+        part(f"current {name}", f"ostree/deploy/{name}/deploy/{commit}.0"),
         *(part(file_header(name, path), text) for path, text in wanted.files.items()),
         *(value(credential_header(name, key), digest) for key, digest in digests.items()),
         **{**loaded, **shown},
     )
 
 
-def running(guest: Guest, state: str = "running", units: str = "", **shown: str) -> Seen:
+def running(
+    guest: Guest, state: str = "running", units: str = "", commit: str = COMMIT, **shown: str
+) -> Seen:
     """Answer for a guest that runs as it is desired, and says `state` of itself."""
     name = guest.name
     active = {"ActiveState": "active", "SubState": "running", "MainPID": "812"}
-    deployment = f"/var/lib/pyinfra-nspawn/{name}/ostree/deploy/{name}/deploy/{COMMIT}.0"
-    seen = stopped(guest, **{**active, **shown})
+    deployment = f"/var/lib/pyinfra-nspawn/{name}/ostree/deploy/{name}/deploy/{commit}.0"
+    seen = stopped(guest, commit, **{**active, **shown})
     return replace(seen, machine=machine_shown(name)).with_parts(
         value(f"definition {name}", define(guest).digest),
         part(f"etc {name}", f"{deployment}/etc"),

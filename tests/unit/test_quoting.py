@@ -31,7 +31,7 @@ from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.plans.render.templates import argument, word
 from pyinfra_nspawn.plans.step import Step
-from pyinfra_nspawn.specs import Bind, Bridge, File, Guest, GuestNetwork, HostSettings, Limits, Source
+from pyinfra_nspawn.specs import Bind, Bridge, Checks, File, Guest, GuestNetwork, HostSettings, Limits, Source
 from pyinfra_nspawn.specs.base import MANAGED, InvalidSpecError, Spec
 from pyinfra_nspawn.specs.paths import canonical
 from tests.unit.seen import HOST, NEW, guest, host_sysroot
@@ -164,6 +164,9 @@ FIELDS = {
         "restart": lambda of: of(st.sampled_from(["always", "on-failure", "no"])),
         "on_change": lambda of: of(st.sampled_from(["restart", "report"])),
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
+        "checks": lambda of: data(Checks, of),
+        "keep": lambda of: of(st.integers(0, 9)),
+        "pinned": lambda of: some(of(COMMIT)),
         "start_timeout_seconds": lambda of: of(st.integers(1, 86400)),
         "binds": lambda of: some(data(Bind, of)),
         "devices": lambda of: st.lists(of(DEVICE), max_size=3, unique_by=first_word),
@@ -192,6 +195,14 @@ FIELDS = {
         "target": lambda of: of(PATH),
         "read_only": lambda of: of(st.booleans()),
         "idmap": lambda of: of(st.booleans()),
+    },
+    Checks: {
+        "units": lambda of: some(of(UNIT)),
+        "commands": lambda of: some(of(LINE)),
+        "tcp": lambda of: some(of(st.integers(1, 65535) | like("[a-z0-9.]{1,9}:[1-9][0-9]{0,3}"))),
+        "http": lambda of: some(of(like("https?://[a-z0-9.]{1,9}(:80)?/[a-z?&;$'()*+=%-]{0,9}"))),
+        "timeout_seconds": lambda of: of(st.integers(0, 86400)),
+        "settle_seconds": lambda of: of(st.integers(0, 86400)),
     },
     Limits: {
         "memory_max": lambda of: of(MEMORY),
@@ -336,8 +347,8 @@ def said_to_limit(wanted: Guest, text: str) -> list:
     return said(text, ExecStopPost=lambda value: command_line(value, wanted.name)[3:])
 
 
-def to_boot(wanted: Guest, credentials: str) -> list:
-    """Return what 50-ostree.conf has to say; `credentials` is the directory that they are loaded from."""
+def to_boot(wanted: Guest, place: str) -> list:
+    """Return what 50-ostree.conf has to say; `place` is where `current` and `credentials` lie."""
     directory, shared = f"/var/lib/pyinfra-nspawn/{wanted.name}", wanted.sysroot == "shared"
     network = wanted.network
     about = [("Description", f"OSTree guest {wanted.name}"), ("RequiresMountsFor", [directory])]
@@ -345,13 +356,13 @@ def to_boot(wanted: Guest, credentials: str) -> list:
         ("Environment", [f"PYINFRA_NSPAWN_DEFINITION={define(wanted).digest}"]),
         *([("Environment", [f"SYSTEMD_NSPAWN_NETWORK_MAC={network.mac}"])] if network.mac else []),
         ("BindPaths", []),
-        ("BindPaths", [f"{directory}/current/etc:{MOUNTS}/{wanted.name}/etc"]),
+        ("BindPaths", [f"{place}/current/etc:{MOUNTS}/{wanted.name}/etc"]),
         *([("BindPaths", [f"{in_host(wanted)}/var:{MOUNTS}/{wanted.name}/var"])] if shared else []),
         ("ExecStartPre", []),
         *([("ExecStartPre", awaiting(network.name))] if network.kind == "bridge" else []),
         *([("ExecStartPre", ["+sh", "-ec", choosing(wanted, directory)])] if wanted.source.guest else []),
         ("ExecStart", []),
-        ("ExecStart", [*beginning(wanted), *container(wanted, directory, credentials)]),
+        ("ExecStart", [*beginning(wanted), *container(wanted, directory, place)]),
         ("ExecStopPost", []),
         ("DeviceAllow", ""),
         *(("DeviceAllow", device) for device in sorted({"/dev/net/tun rwm", "char-pts rw", *wanted.devices})),
@@ -413,13 +424,13 @@ def seen_by_ostree(wanted: Guest, directory: str) -> list[str]:
     ]
 
 
-def container(wanted: Guest, directory: str, credentials: str) -> list[str]:
+def container(wanted: Guest, directory: str, place: str) -> list[str]:
     private = wanted.isolation == "private-users"
     own = f"{directory}/ostree/deploy/{wanted.name}"
     var = f"{MOUNTS}/{wanted.name}/var" if wanted.sysroot == "shared" else f"{own}/var"
     return [
         *("systemd-nspawn", "--quiet", "--keep-unit", "--boot", "--settings=no", "--notify-ready=yes"),
-        *(f"--machine={wanted.name}", f"--directory={directory}/current"),
+        *(f"--machine={wanted.name}", f"--directory={place}/current"),
         *ISOLATION[wanted.isolation],
         *(seen_by_ostree(wanted, directory) if wanted.isolation == "none" else []),
         f"--bind={MOUNTS}/{wanted.name}/etc:/etc{':idmap' if private else ''}",
@@ -427,7 +438,7 @@ def container(wanted: Guest, directory: str, credentials: str) -> list[str]:
         *(bound(bind, private=private) for bind in sorted(wanted.binds, key=mounted)),
         *(seen_device(*device.split()) for device in sorted(wanted.devices)),
         *options(wanted),
-        *loaded(wanted, credentials),
+        *loaded(wanted, f"{place}/credentials"),
         *CONNECTED.get(wanted.network.kind, lambda _: ["--network-veth"])(wanted.network.name),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *sorted({f"systemd.mask={name}" for name in wanted.mask_units}),
@@ -491,12 +502,12 @@ def to_limit(wanted: Guest) -> list:
 @examples(80)
 @given(wanted=GUESTS)
 def test_systemd_reads_what_the_guest_says(wanted: Guest):
-    made, kept = define(wanted), f"/var/lib/pyinfra-nspawn/{wanted.name}/credentials"
+    made, kept = define(wanted), f"/var/lib/pyinfra-nspawn/{wanted.name}"
     boot, limits = (path.format(wanted.name) for path in (BOOTED, LIMITS))
     assert set(made.files) == {boot, limits}
     assert said_to_boot(wanted, made.files[boot]) == to_boot(wanted, kept)
     assert said_to_limit(wanted, made.files[limits]) == to_limit(wanted)
-    tried = f"/run/pyinfra-nspawn/trial/{wanted.name}/credentials"
+    tried = f"/run/pyinfra-nspawn/trial/{wanted.name}"
     assert said_to_boot(wanted, made.trial) == to_boot(wanted, tried)
 
 
@@ -537,7 +548,7 @@ def test_the_unit_quotes_even_what_a_spec_would_refuse(source: str, target: str,
     bind = Bind.model_construct(source=source, target=target, read_only=True, idmap=False)
     wanted = guest().model_copy(update={"binds": (bind,), "credentials": {credential: SecretStr("")}})
     made = define(wanted)
-    kept = "/var/lib/pyinfra-nspawn/web/credentials"
+    kept = "/var/lib/pyinfra-nspawn/web"
     assert said_to_boot(wanted, made.files[made.boot]) == to_boot(wanted, kept)
 
 
@@ -612,7 +623,8 @@ def test_what_is_tried_is_in_the_payload(wanted: Guest):
     (found,) = (step for step in plan_of(wanted, runs_another(wanted)).steps if step.verb == "try")
     (_, trial), *lines = [line.split(" ") for line in found.payload.removesuffix("\n").split("\n")]
     assert content(trial) == made.trial
-    assert {path: content(text) for mode, path, text in lines if mode == "600"} == {
+    files = [line for line in lines if line[0] != "check"]
+    assert {path: content(text) for mode, path, text in files if mode == "600"} == {
         f"{directory}/{name}": text for name, text in made.credentials.items()
     }
 

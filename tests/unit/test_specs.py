@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from pyinfra_nspawn.specs import Adopted, File, Guest, Guests, HostSettings, Source
+from pyinfra_nspawn.specs import File, Guest, Guests, HostSettings, Named, Source
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.layout import Layout
 from tests.unit.refused import refusal
@@ -72,9 +72,9 @@ def test_a_wrong_type():
 @pytest.mark.parametrize("value", ["web,db", True, 1, ["web", 1], "-web"])
 def test_what_is_to_be_adopted_is_a_name_or_a_list_of_names(value: object):
     with pytest.raises(InvalidSpecError, match=r"^host1: adopt"):
-        Adopted.of({"adopt": value}, "host1")
-    assert Adopted.of({"adopt": "web"}, "host1").adopt == ("web",)
-    assert Adopted.of({"adopt": ["web", "db"]}, "host1").adopt == ("web", "db")
+        Named.of({"adopt": value}, "host1")
+    assert Named.of({"adopt": "web"}, "host1").adopt == ("web",)
+    assert Named.of({"adopt": ["web", "db"]}, "host1").adopt == ("web", "db")
 
 
 def test_a_guest_that_deploys_for_itself_must_see_where():

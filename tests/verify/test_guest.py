@@ -67,6 +67,26 @@ def large_objects(guest: Guest, repository: str) -> dict[str, tuple[str, str]]:
     return {path.rpartition("/objects/")[2]: (device, inode) for path, device, inode in lines}
 
 
+def test_the_guest_can_be_rolled_back(guest: Guest) -> None:
+    """One that was never upgraded has nothing to go back to."""
+    fallback = guest.layout.fallback
+    if guest.host.mode(fallback) != "nothing":
+        kind = guest.host.answer("stat", "-L", "-c", "%F", fallback)
+        guest.expect(f"what {fallback} points at", "directory", kind)
+
+
+def test_the_guest_boots_no_commit_that_was_refused(guest: Guest) -> None:
+    path = f"{guest.layout.directory}/refused-commit"
+    refused = guest.host.run("head", "-n", "1", path).stdout.strip()
+    if refused and guest.current.rpartition("/")[2].startswith(f"{refused}."):
+        guest.fail(f"expected another commit than {refused}, which {path} names, found it in current")
+
+
+def test_no_change_of_the_guest_was_cut_off(guest: Guest) -> None:
+    found = guest.host.mode(guest.layout.trial)
+    guest.expect(guest.layout.trial, "nothing", found)
+
+
 def test_the_guest_shares_its_objects_with_the_host(guest: Guest) -> None:
     """One shared object proves the hard links: those that the host fetched anew later are others."""
     if guest.spec.sysroot == "shared":

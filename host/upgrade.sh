@@ -1,0 +1,209 @@
+# shellcheck shell=sh
+# A guest's commit: moved by a trial (trial.sh), and back where the guest does not come up, or at the administrator's word.
+#
+# What is tried becomes `current` once it is kept; `fallback` then names the deployment that ran before. `refused-commit` holds a
+# commit that is not tried again, and why; `upgraded` says when, for how long the guest was down, and to which commit.
+# Of a trial, `commit` holds `KIND deploy COMMIT` or `KIND boot DEPLOYMENT`, `before` the deployment that ran, `known` those that
+# existed.
+
+# upgrade NAME SECONDS ON_DEGRADED DIGEST FILES KIND COMMIT PROGRAM-BYTES BYTES: the payload as of `try`.
+upgrade() {
+    name=$1 kind=$6 commit=$7
+    program=$(received "$8")
+    sent=$(received "$9")
+    plain_state=$state
+    recover "$name"
+    open_sysroot
+    root=$(root_of "$kind" "$name")
+    before=$(chosen "$name")
+    case $before in "$commit".*) return 0 ;; esac # another run has done it
+    repo=$root/ostree/repo
+    has_commit "$repo" "$commit" || die "its sysroot lacks commit $commit" "Run again."
+    [ "$kind" = private ] || space "$name" "$commit"
+    hold "$repo" "$name" "$commit"
+    put_first "$kind" "$name" "$root" "$before"
+    try_commit "$kind deploy $commit" "$@"
+}
+
+# rollback NAME SECONDS ON_DEGRADED DIGEST FILES KIND DEPLOYMENT PROGRAM-BYTES BYTES: to a deployment that exists, with its /etc.
+rollback() {
+    name=$1 kind=$6 target=$7
+    program=$(received "$8")
+    sent=$(received "$9")
+    plain_state=$state
+    recover "$name"
+    open_sysroot
+    root=$(root_of "$kind" "$name")
+    before=$(chosen "$name")
+    [ "$before" != "$target" ] || return 0
+    [ -d "$root/ostree/deploy/$name/deploy/$target" ] || die "it has no deployment $target any more" "Run again."
+    try_commit "$kind boot $target" "$@"
+}
+
+# try_commit WHAT NAME SECONDS ON_DEGRADED DIGEST FILES...
+try_commit() {
+    result=changed
+    _what=$1
+    shift
+    # The trial runs outside this mount namespace.
+    state=$plain_state
+    prepare_trial
+    echo "$before" >"$trial/before"
+    echo "$_what" >"$trial/commit"
+    run_trial "$1" "$2" "$3" "$4" "$5"
+}
+
+# hold REPOSITORY NAME COMMIT: each undeployment removes the commits that no ref and no deployment has (ostree's cleanup).
+hold() {
+    ostree refs --repo="$1" --force --create="pyinfra-nspawn/$2" "$3"
+}
+
+let_go() { # REPOSITORY NAME
+    [ ! -e "$1/refs/heads/pyinfra-nspawn/$2" ] || ostree refs --repo="$1" --delete "pyinfra-nspawn/$2"
+}
+
+chosen() { # NAME
+    _chosen=$(readlink "$state/$1/current")
+    echo "${_chosen##*/}"
+}
+
+# put_first KIND NAME SYSROOT DEPLOYMENT: ostree merges the /etc of the first deployment of a stateroot into the next one. In the
+# host's sysroot `set-default` would have the host boot the guest, and before 2023.6 there is none: what precedes is undeployed.
+put_first() {
+    _settable=$1
+    while :; do
+        _before=$(entries "$3")
+        _first=$(printf '%s\n' "$_before" | of "$2" | sed 1q)
+        case $_first in
+        *" $4 "*) return 0 ;;
+        '') die "it has no deployment $4 any more" "Run again." ;;
+        esac
+        result=changed
+        _entry=$(printf '%s\n' "$_before" | of "$2" "$4" | sed 1q)
+        if [ "$_settable" = private ]; then
+            _settable=no
+            admin "$3" set-default "${_entry%% *}" >/dev/null 2>&1 || :
+        else
+            undeploy_entry "$1" "$3" "$_first" "$_before"
+        fi
+        [ -e "$state/$2/fallback" ] || rm -f "$state/$2/fallback"
+    done
+}
+
+# deploy_tried NAME: has $trial/current point at what is tried.
+deploy_tried() {
+    read -r _kind _how _what <"$trial/commit"
+    _plain=$state
+    open_sysroot
+    _root=$(root_of "$_kind" "$1")
+    if [ "$_how" = deploy ]; then
+        entries "$_root" >"$trial/entries"
+        of "$1" <"$trial/entries" | ids | sed 's/.* //' >"$trial/known"
+        [ "$(sed 1q "$trial/known")" = "$(cat "$trial/before")" ] ||
+            die "the deployments of its sysroot were changed by somebody else" "Run again."
+        deploy_commit "$_kind" "$1" "$_what"
+        _id=$(new_deployments "$1" "$_root" "$_what" | sed 1q)
+        let_go "$_root/ostree/repo" "$1"
+        [ -n "$_id" ] || die "ostree made no deployment of $_what" "Run \`ostree admin status\` on the host."
+    else
+        _id=$_what
+    fi
+    # The path that its unit may write to.
+    state=$_plain
+    link "$(root_of "$_kind" "$1")/ostree/deploy/$1/deploy/$_id" "$trial/current"
+}
+
+# new_deployments NAME SYSROOT COMMIT: of that commit, less those that the trial found.
+new_deployments() {
+    _now=$(entries "$2")
+    [ ! -e "$trial/known" ] || printf '%s\n' "$_now" | of "$1" "$3." | ids | sed 's/.* //' | grep -vxFf "$trial/known" || :
+}
+
+# forget_tried NAME: undeploys what a trial deployed that is not kept.
+forget_tried() {
+    [ -e "$trial/commit" ] || return 0
+    read -r _kind _ _what <"$trial/commit"
+    _plain=$state
+    open_sysroot
+    _root=$(root_of "$_kind" "$1")
+    let_go "$_root/ostree/repo" "$1"
+    for _id in $(new_deployments "$1" "$_root" "$_what"); do
+        undeploy_one "$_kind" "$1" "$_root" "$_id"
+    done
+    state=$_plain
+}
+
+# undeploy_one KIND NAME SYSROOT DEPLOYMENT
+undeploy_one() {
+    _before=$(entries "$3")
+    _entry=$(printf '%s\n' "$_before" | of "$2" "$4" | grep -F " $4 " || :)
+    [ -z "$_entry" ] || undeploy_entry "$1" "$3" "$_entry" "$_before"
+}
+
+# keep_commit NAME: boots what was tried from now on.
+keep_commit() {
+    read -r _kind _how _ <"$trial/commit"
+    _old=$(cat "$trial/before")
+    _new=$(readlink "$trial/current")
+    _new=${_new##*/}
+    choose "$1" "$_kind" "$_new"
+    link "$(deployment_path "$1" "$_kind" "$_old")" "$state/$1/fallback"
+    printf '%s %s %s\n' "$(date +%s)" "$(downtime)" "${_new%.*}" | install_file 600 "$state/$1/upgraded"
+    if [ "$_how" = boot ] && [ "$(sed 1q "$state/$1/refused-commit" 2>/dev/null)" != "${_new%.*}" ]; then
+        refuse_commit "$1" "${_old%.*}" "it was rolled back"
+    else
+        rm -f "$state/$1/refused-commit"
+    fi
+    sync "$state/$1"
+}
+
+tried_commit() { # NAME
+    read -r _ _ _what <"$trial/commit"
+    echo "${_what%.*}"
+}
+
+refuse_commit() { # NAME COMMIT PROBLEM
+    printf '%s\n%s\n' "$2" "$3" | install_file 600 "$state/$1/refused-commit"
+}
+
+uptime_centiseconds() {
+    read -r _seconds _ </proc/uptime
+    echo "${_seconds%.*}${_seconds#*.}"
+}
+
+# downtime: centiseconds from the stop of a tried guest until it was healthy.
+downtime() {
+    echo $(($(cat "$trial/up") - $(cat "$trial/stopped")))
+}
+
+# upgraded_note NAME VERDICT: for how long the guest was down, after what the verdict says already.
+upgraded_note() {
+    [ -e "$trial/commit" ] || return 0
+    _down=$(downtime)
+    case $2 in *"$NEWLINE"*) _after='; ' ;; *) _after=$NEWLINE ;; esac
+    printf '%sruns commit %.12s, was down for %d.%02d s' "$_after" "$(basename "$(readlink "$trial/current")")" \
+        $((_down / 100)) $((_down % 100))
+}
+
+# prune NAME KIND DEPLOYMENT...: undeploys those of these that exist; none that the guest boots, falls back to or runs.
+prune() {
+    name=$1 kind=$2
+    shift 2
+    open_sysroot
+    root=$(root_of "$kind" "$name")
+    for _id; do
+        refuse_needed "$_id"
+        [ -d "$root/ostree/deploy/$name/deploy/$_id" ] || continue
+        result=changed
+        undeploy_one "$kind" "$name" "$root" "$_id"
+    done
+}
+
+refuse_needed() { # DEPLOYMENT
+    for _link in current fallback; do
+        _path=$(readlink "$state/$name/$_link" || :)
+        [ "${_path##*/}" != "$1" ] || die "its $_link deployment is $1 by now" "Run again."
+    done
+    _leader=$(machinectl show --value -p Leader "$name" 2>/dev/null || :)
+    ! grep -qsF "/$1/etc /etc " "/proc/${_leader:-none}/mountinfo" || die "it runs deployment $1" "Run again."
+}

@@ -1,0 +1,145 @@
+"""Move a guest to the commit that its source names; it goes back where it does not come up with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyinfra_nspawn.plans.commit import pull
+from pyinfra_nspawn.plans.definition import definition
+from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.step import Step
+from pyinfra_nspawn.plans.trial import trial_step
+from pyinfra_nspawn.plans.unit import unit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pyinfra_nspawn.plans.comparison import Comparison
+    from pyinfra_nspawn.plans.guest import Stage
+
+
+def upgrade_with(retry: Collection[str] = (), *, planning: bool = False) -> Stage:
+    """Return the stage `upgrade` of a run.
+
+    + retry: names of guests whose refused commit is tried again
+    + planning: whether a guest that is not as desired yet will be so when it comes to its upgrade
+    """
+
+    def upgrade(comparison: Comparison) -> Iterator[Step | Finding]:
+        """Pull what is newer while the guest runs; then deploy it and try it."""
+        name, newest = comparison.guest.name, newer(comparison)
+        if newest is None:
+            if not comparison.current:
+                yield from unprepared(comparison, planning=planning)
+            return
+        yield _behind(comparison, newest)
+        refused = comparison.seen.refused_commit
+        if refused and refused.commit == newest and name not in retry:
+            raise Refused(_refused(comparison, refused.problem))
+        yield from unprepared(comparison, planning=planning)
+        if comparison.guest.state == "stopped":
+            return
+        yield from _pull(comparison, newest)
+        yield trial_step(
+            comparison,
+            "upgrade",
+            f"upgrade guest {name} to commit {newest[:12]}: stop, deploy, start; "
+            "go back if it does not come up",
+            (comparison.guest.sysroot, newest),
+        )
+
+    return upgrade
+
+
+def newer(comparison: Comparison) -> str | None:
+    """Return the commit that the guest's source names now; None where it boots that already.
+
+    Raises `Refused` where the source cannot be had.
+    """
+    guest, current = comparison.guest, comparison.current
+    if guest.source.guest or current is None:
+        return None
+    newest = comparison.newest
+    if newest is None:
+        raise Refused(_unknown(comparison))
+    return None if newest == current.checksum else newest
+
+
+def unprepared(comparison: Comparison, *, planning: bool = False) -> Iterator[Finding]:
+    """Yield why a guest cannot be restarted with another commit, if it cannot.
+
+    + planning: whether it will be as desired when it comes to that
+    """
+    guest = comparison.guest
+    if guest.state == "stopped":
+        yield _finding(
+            comparison,
+            "it is stopped, and only a guest that runs shows whether it comes up with another commit",
+            "Set its `state` to 'running'.",
+        )
+        return
+    present = replace(comparison, stages=frozenset({"current", "definition", "unit"}))
+    stages = (*definition(present), *unit(present))
+    due = [item.verb for item in stages if isinstance(item, Step) and item.verb != "await"]
+    if due:
+        problem = f"it is not as desired yet ({due[0]} is due)"
+        found = _finding(comparison, problem, "Run deploys/guest.py first.")
+        yield found if planning else replace(found, severity="error")
+
+
+def _finding(comparison: Comparison, problem: str, hint: str) -> Finding:
+    guest = comparison.guest
+    return Finding("impossible", problem, hint, guest=guest.name, field="source", severity="note")
+
+
+def _behind(comparison: Comparison, newest: str) -> Finding:
+    current = comparison.current
+    return Finding(
+        "behind",
+        f"{comparison.guest.source} is commit {newest[:12]} now",
+        guest=comparison.guest.name,
+        field="source",
+        wanted=newest,
+        seen=current.checksum if current else "",
+    )
+
+
+def _refused(comparison: Comparison, problem: str) -> Finding:
+    name = comparison.guest.name
+    newest = comparison.newest or ""
+    return Finding(
+        "refused-commit",
+        f"commit {newest[:12]} is not tried again: {problem}",
+        f"Fix the commit, or run with `--data retry={name}` to try it again.",
+        guest=name,
+        field="source",
+        wanted=newest,
+        seen=comparison.current.checksum if comparison.current else "",
+        severity="error",
+    )
+
+
+def _unknown(comparison: Comparison) -> Finding:
+    source = comparison.guest.source
+    return Finding(
+        "unreadable",
+        f"the host does not know which commit {source} is",
+        "Run again.",
+        guest=comparison.guest.name,
+        field="source",
+        wanted=str(source),
+        severity="error",
+    )
+
+
+def _pull(comparison: Comparison, newest: str) -> Iterator[Step]:
+    """Yield the step that brings a commit into the guest's sysroot, by way of the host's repository."""
+    guest, host = comparison.guest, comparison.host
+    source = guest.source
+    if source.commit:
+        has_it = host.commits.get(source.commit) == "present"
+    else:
+        has_it = source.remote is None or host.refs.get(source.refspec or "") == newest
+    if guest.sysroot == "private" or not has_it:
+        yield pull(comparison, newest, None if has_it else source.remote)

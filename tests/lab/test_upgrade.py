@@ -1,0 +1,290 @@
+"""A guest moves to another commit, and back where it does not come up with it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.commits import BAD, commit, release
+from tests.lab.conftest import BOTH, Outcome, pyinfra, succeed
+from tests.lab.guest import inside
+from tests.lab.side_by_side import on_each
+
+if TYPE_CHECKING:
+    from tests.lab import Host
+
+pytestmark = pytest.mark.usefixtures("both_guests")
+
+REF = "test/web"
+RELEASE = "cat /usr/lib/lab-release"
+WEB: dict[str, Any] = {"name": "web", "source": REF, "start_timeout_seconds": 25}
+SHARED: dict[str, Any] = {**WEB, "name": "own", "sysroot": "shared"}
+GUESTS = [WEB, SHARED]
+STATE = "/var/lib/pyinfra-nspawn"
+STARTED = "systemctl show systemd-nspawn@{} -p ExecMainStartTimestampMonotonic --value"
+# It writes down each line that it has written, in a place that is not merged or copied.
+WRITER = """
+count=0
+while :; do
+    count=$((count + 1))
+    echo $count >>{path} && echo $count >>/var/written{path}
+    sleep 0.01
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def both_guests(fresh: dict[str, Host]) -> None:
+    """A guest of each kind of sysroot on each host."""
+    moved(fresh, "one")
+    succeed(guests=GUESTS)
+
+
+def upgrade(*options: str, guests: list[dict[str, Any]] | None = None, **data: object) -> Outcome:
+    return pyinfra("-y", "--json", *options, "deploys/upgrade.py", guests=guests or GUESTS, **data)
+
+
+def moved(fresh: dict[str, Host], name: str) -> dict[str, str]:
+    """Have the source of the guests name a commit of that name on both hosts; return it by host."""
+    return on_each(fresh.values(), lambda host: commit(host, REF, release(name)))
+
+
+def runs(host: Host, guest: str, name: str) -> None:
+    assert inside(host, guest, RELEASE) == f"{name}\n"
+    assert host.succeed(f"systemctl -M {guest} is-system-running") == "running\n"
+    assert host.succeed("ls -A /run/pyinfra-nspawn/trial") == ""
+
+
+def deployments(host: Host, guest: str) -> list[str]:
+    sysroot = "" if guest == "own" else f"--sysroot={STATE}/{guest}"
+    listed = host.succeed(f"ostree admin {sysroot} status").splitlines()
+    return [line.split()[1] for line in listed if re.match(rf"[* ] {guest} ", line)]
+
+
+def boots(host: Host, guest: str) -> str:
+    """Return the commit that a guest boots."""
+    return host.succeed(f"basename $(readlink {STATE}/{guest}/current)").partition(".")[0]
+
+
+def start_writers(host: Host, guest: str) -> None:
+    for path in ("/etc/log", "/var/log/lines"):
+        script = WRITER.format(path=path).strip().replace("\n", "; ").replace("do;", "do")
+        inside(host, guest, "mkdir -p /var/written/etc /var/written/var/log")
+        inside(host, guest, f"systemd-run --quiet --unit=writer{path.replace('/', '-')} sh -c '{script}'")
+
+
+def nothing_is_lost(host: Host, guest: str) -> None:
+    for path in ("/etc/log", "/var/log/lines"):
+        written = inside(host, guest, f"cat /var/written{path}")
+        assert inside(host, guest, f"cat {path}").startswith(written), path
+        assert len(written.splitlines()) > 20
+
+
+def test_a_good_commit_is_kept_and_no_write_is_lost(fresh: dict[str, Host]):
+    commits = moved(fresh, "two")
+    told = succeed(guests=GUESTS)
+    for name in BOTH:
+        assert any("web: it boots commit" in line and REF in line for line in told.lines(name)), told.stderr
+    for host in fresh.values():
+        start_writers(host, "web")
+        start_writers(host, "own")
+    outcome = upgrade()
+    assert outcome.code == 0, outcome.stderr
+    for name, host in fresh.items():
+        for guest in ("web", "own"):
+            runs(host, guest, "two")
+            nothing_is_lost(host, guest)
+            said = f"{guest}: runs commit {commits[name][:12]}, was down for "
+            (down,) = [line.removeprefix(said) for line in outcome.lines(name) if line.startswith(said)]
+            assert float(down.removesuffix(" s")) < 10
+            assert len(deployments(host, guest)) == 2
+        assert host.succeed("ostree admin status").startswith("* host ")
+    again = upgrade()
+    assert again.code == 0
+    assert again.json["results"]["totals"]["success"] == 0
+
+
+def test_what_a_dry_run_shows_is_what_is_done(fresh: dict[str, Host]):
+    moved(fresh, "three")
+    started = {name: host.succeed(STARTED.format("web")) for name, host in fresh.items()}
+    outcome = pyinfra("--dry", "deploys/upgrade.py", guests=GUESTS)
+    for name, host in fresh.items():
+        lines = "\n".join(outcome.lines(name))
+        for guest in ("web", "own"):
+            assert f"upgrade guest {guest} to commit" in lines
+            assert f"remove 1 deployment of guest {guest}" in lines
+            assert inside(host, guest, RELEASE) == "two\n"
+        assert host.succeed(STARTED.format("web")) == started[name]
+
+
+def test_a_failure_ends_the_upgrade_of_its_host_and_of_later_waves(fresh: dict[str, Host]):
+    """On one host only, the first: the other is not reached."""
+    host = fresh["lab1"]
+    before = {name: inside(host, "web", RELEASE).strip() for name, host in fresh.items()}
+    moved(fresh, "four")
+    bad = commit(host, REF, {**release("bad"), **BAD["a unit fails"]})
+    outcome = upgrade()
+    assert outcome.code == 1
+    runs(host, "web", before["lab1"])
+    runs(fresh["lab2"], "web", before["lab2"])
+    said = "\n".join(outcome.lines("lab1"))
+    assert f"web: with commit {bad[:12]}: bad.service failed; it went back to the old" in said
+    for name, guest in (("lab1", "own"), ("lab2", "web"), ("lab2", "own")):
+        not_tried = f"{guest}: not tried: the upgrade of guest web on lab1 failed before"
+        assert any(line.startswith(not_tried) for line in outcome.lines(name)), outcome.stderr
+
+
+@pytest.mark.parametrize("troubles", [list(BAD)[:2], list(BAD)[2:]], ids=" and ".join)
+def test_a_bad_commit_is_undone_reported_and_not_tried_again(fresh: dict[str, Host], troubles: list[str]):
+    """Another one on each host; the second guest is in the host's own sysroot."""
+
+    def try_it(host: Host) -> None:
+        trouble, guest = (troubles[0], WEB) if host.name == "lab1" else (troubles[1], SHARED)
+        name = guest["name"]
+        wanted = [one if one is guest else {**one, "source": boots(host, one["name"])} for one in GUESTS]
+        before = inside(host, name, RELEASE).strip()
+        bad = commit(host, REF, {**release("bad"), **BAD[trouble]})
+        outcome = upgrade("--limit", host.name, guests=wanted)
+        assert outcome.code == 1
+        runs(host, name, before)
+        said = "\n".join(outcome.lines(host.name))
+        assert f"{name}: with commit {bad[:12]}: " in said
+        assert "went back to the old" in said
+        assert not [found for found in deployments(host, name) if found.startswith(bad)]
+        started = host.succeed(STARTED.format(name))
+        again = upgrade("--limit", host.name, guests=wanted)
+        assert again.code == 1
+        assert any(f"commit {bad[:12]} is not tried again" in line for line in again.lines(host.name))
+        assert host.succeed(STARTED.format(name)) == started
+
+    on_each(fresh.values(), try_it)
+
+
+def test_a_refusal_is_lifted_by_a_word_or_by_another_commit(fresh: dict[str, Host]):
+    host = fresh["lab1"]
+    outcome = upgrade("--limit", "lab1", retry="web")
+    assert outcome.code == 1
+    assert any("went back to the old" in line for line in outcome.lines("lab1")), outcome.stderr
+    commit(host, REF, release("five"))
+    assert upgrade("--limit", "lab1").code == 0
+    runs(host, "web", "five")
+    assert host.run(f"cat {STATE}/web/refused-commit").returncode != 0
+
+
+CHECKS = {
+    "unit": {"units": ["never.service"]},
+    "command": {"commands": ["test -e /etc/nothing; false"]},
+    "tcp": {"tcp": [81]},
+    "http": {"http": ["http://localhost:81/"]},
+}
+MET = {
+    "units": ["dbus.service"],
+    "commands": ["grep -q six /usr/lib/lab-release && exit 0"],
+    "tcp": [22],
+    "timeout_seconds": 20,
+    "settle_seconds": 1,
+}
+
+
+def test_its_own_checks_decide(fresh: dict[str, Host]):
+    host = fresh["lab1"]
+    before = inside(host, "web", RELEASE).strip()
+    commit(host, REF, release("six"))
+    for check in CHECKS.values():
+        wanted = [{**WEB, "checks": {"timeout_seconds": 1, **check}}, SHARED]
+        outcome = upgrade("--limit", "lab1", guests=wanted, retry="web")
+        assert outcome.code == 1
+        runs(host, "web", before)
+    assert any("http://localhost:81/ is not answered" in line for line in outcome.lines("lab1")), (
+        outcome.stderr
+    )
+    wanted = [{**guest, "checks": MET} for guest in GUESTS]
+    assert upgrade("--limit", "lab1", guests=wanted, retry="web").code == 0
+    runs(host, "web", "six")
+
+
+def rollback(*names: str) -> Outcome:
+    return pyinfra("-y", "--json", "deploys/rollback.py", guests=GUESTS, rollback=list(names))
+
+
+def test_back_and_forward_and_an_upgrade_after_that(fresh: dict[str, Host]):
+    """Each time with the /etc that it had; an upgrade carries the /etc of the one that ran."""
+    commits = moved(fresh, "seven")
+    assert upgrade().code == 0
+    both = ("web", "own")
+    for host in fresh.values():
+        for guest in both:
+            inside(host, guest, "echo new >/etc/of; echo kept >/var/of")
+    dry = pyinfra("--dry", "deploys/rollback.py", guests=GUESTS, rollback=list(both))
+    assert any("with deployment" in line for line in dry.lines("lab1")), dry.stderr
+    assert rollback(*both).code == 0
+    for host in fresh.values():
+        for guest in both:
+            assert inside(host, guest, RELEASE) != "seven\n"
+            assert inside(host, guest, "cat /etc/of; cat /var/of").splitlines()[-1:] == ["kept"]
+            assert inside(host, guest, "ls /etc/of || echo none").endswith("none\n")
+            inside(host, guest, "echo old >/etc/of")
+    refused = upgrade()
+    assert refused.code == 1
+    assert any(
+        f"commit {commits['lab1'][:12]} is not tried again: it was rolled back" in line
+        for line in refused.lines("lab1")
+    ), refused.stderr
+    assert rollback(*both).code == 0
+    for host in fresh.values():
+        for guest in both:
+            runs(host, guest, "seven")
+            assert inside(host, guest, "cat /etc/of") == "new\n"
+    assert rollback(*both).code == 0
+    moved(fresh, "eight")
+    assert upgrade().code == 0
+    for host in fresh.values():
+        for guest in both:
+            runs(host, guest, "eight")
+            assert inside(host, guest, "cat /etc/of; cat /var/of") == "old\nkept\n"
+
+
+def used(host: Host) -> int:
+    """Return how much of the disk is taken, in MiB."""
+    host.succeed("sync")
+    return int(host.succeed("df --output=used -m /var | tail -n 1"))
+
+
+def test_five_upgrades_in_a_row_leave_two_deployments_and_what_is_pinned(fresh: dict[str, Host]):
+    def upgrades(host: Host) -> None:
+        first = commit(host, REF, release("pinned"))
+        wanted = [{**guest, "pinned": [first]} for guest in GUESTS]
+        for name in ("pinned", "b", "c", "d", "e"):
+            if name != "pinned":
+                commit(host, REF, release(name))
+            outcome = upgrade("--limit", host.name, guests=wanted)
+            assert outcome.code == 0, outcome.stderr
+            for guest in ("web", "own"):
+                runs(host, guest, name)
+                assert len(deployments(host, guest)) <= 3
+        for guest in ("web", "own"):
+            assert any(found.startswith(first) for found in deployments(host, guest))
+        assert upgrade("--limit", host.name).code == 0
+        for guest in ("web", "own"):
+            assert len(deployments(host, guest)) == 2
+        host.succeed(f"ostree fsck --quiet --repo={STATE}/web/ostree/repo", timeout=120)
+        host.succeed("ostree fsck --quiet --repo=/sysroot/ostree/repo", timeout=120)
+
+    on_each(fresh.values(), upgrades)
+
+
+def test_a_removal_gives_the_disk_back(fresh: dict[str, Host]):
+    """Two upgrades more take no more than that, and after the removal nothing is left."""
+    gone = [{**guest, "state": "absent", "purge": True} for guest in GUESTS]
+    succeed(guests=gone)
+    before = {name: used(host) for name, host in fresh.items()}
+    moved(fresh, "one")
+    succeed(guests=GUESTS)
+    moved(fresh, "two")
+    assert upgrade().code == 0
+    succeed(guests=gone)
+    for name, host in fresh.items():
+        assert used(host) - before[name] < 10
+        assert "own" not in host.succeed("ostree admin status; ls /boot/ostree")
