@@ -21,7 +21,7 @@ from rich.console import Console
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.plans import finding
 from pyinfra_nspawn.reports.status import Status
-from pyinfra_nspawn.specs import Artifact, Bridge, Checks, Guest, GuestNetwork, HostSettings, K3s
+from pyinfra_nspawn.specs import Artifact, Bridge, Checks, Guest, GuestNetwork, HostSettings, K3s, Remote
 
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.base import Spec
@@ -38,6 +38,7 @@ TABLES = {
     "artifact": Artifact,
     "nspawn_host": HostSettings,
     "bridge": Bridge,
+    "remote": Remote,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ class Host(Record):
     + sysctls: the values in force that guests may need, by name
     + k3s_modules_file, k3s_sysctls_file: contents of the files at the paths of ours for k3s; None without one
     + stored: files of k3s by their sha256
+    + ostree_features: what its ostree was built with, as it names it
+    + remote_files: contents of our files of ostree's remotes and of their keys, by path
     + state_version: of what this package keeps on the host; 0 where it keeps nothing, or before there were
       versions
     + denials: what SELinux, enforcing, has denied since it last loaded a policy
@@ -103,6 +106,8 @@ class Host(Record):
     k3s_modules_file: str | None = None
     k3s_sysctls_file: str | None = None
     stored: dict[str, Stored] = field(default_factory=dict)
+    ostree_features: tuple[str, ...] = ()
+    remote_files: dict[str, str] = field(default_factory=dict)
     state_version: int = 0
     denials: tuple[Denial, ...] = ()
 
@@ -146,9 +151,19 @@ def _host(parts: dict[str, Part]) -> Host:
         k3s_modules_file=_content(parts.get("k3s-modules-file")),
         k3s_sysctls_file=_content(parts.get("k3s-sysctls-file")),
         stored=dict(map(_stored, _lines(parts.get("k3s-store")))),
+        ostree_features=tuple(re.findall(r"(?m)^ *- (\S+)$", parts["ostree"].text))
+        if "ostree" in parts
+        else (),
+        remote_files=dict(map(_remote_file, _lines(parts.get("remote-files")))),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
         denials=_denials(parts.get("selinux-denials")),
     )
+
+
+def _remote_file(line: str) -> tuple[str, str]:
+    """Read `PATH BASE64`."""
+    path, _, content = line.rpartition(" ")
+    return path, base64.b64decode(content).decode(errors="replace")
 
 
 def _lines(part: Part | None) -> tuple[str, ...]:
@@ -218,6 +233,7 @@ HOST_PARTS = frozenset(
         "k3s-modules-file",
         "k3s-sysctls-file",
         "k3s-store",
+        "remote-files",
         "state-version",
     }
 )

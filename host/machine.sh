@@ -71,6 +71,11 @@ k3s_host() {
     done
 }
 
+# remotes - BYTES: files of the remotes of the host's repository, and of their keys.
+remotes() {
+    install_sent "$2" 644
+}
+
 load_modules() { # FILE
     _problem=$(sed '/^#/d' "$1" | xargs -r modprobe -a -- 2>&1) ||
         die "modules cannot be loaded: $(printf '%s\n' "$_problem" | head -n 1)" \
@@ -105,6 +110,7 @@ decommission() {
     fi
     [ ! -d "$run/pyinfra-nspawn" ] || find "$run/pyinfra-nspawn" -depth -type d -empty -delete
     for _file in "$etc/udev/rules.d/86-pyinfra-nspawn.rules" \
+        "$etc"/ostree/remotes.d/*.conf "$etc"/ostree/pyinfra-nspawn/*.asc \
         "$etc"/modules-load.d/60-pyinfra-nspawn-k3s.conf "$etc"/sysctl.d/60-pyinfra-nspawn-k3s.conf \
         "$etc"/NetworkManager/system-connections/pyinfra-nspawn-guest-links.nmconnection \
         "$etc"/NetworkManager/system-connections/pyinfra-nspawn-zone-*.nmconnection \

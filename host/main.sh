@@ -169,6 +169,7 @@ step() {
     prune) prune "$@" ;;
     pull) pull "$@" ;;
     recover) recover "$@" ;;
+    remotes) remotes "$@" ;;
     remove) remove "$@" ;;
     restart) restart "$@" ;;
     rollback) rollback "$@" ;;
@@ -221,6 +222,7 @@ hint() {
         return
     fi
     case $1 in
+    *signature* | *GPG*) echo "Sign the commit with a key of the remote's: see \`remotes\` of \`nspawn_host\`." ;;
     *"No space left on device"*) echo "A file system is full ($state: $_used% used): free some of it, then run again." ;;
     *) echo "Fix this on the host, then run again." ;;
     esac

@@ -86,7 +86,7 @@ move_deployment() {
 
 # What shows that there is something to move goes at once; `definition` does the rest when it is killed here.
 leave() {
-    rm -f "$own/.current.new"
+    rm -f "$own/.current.new" "$own/fallback"
     undeploy "$from" "$name"
     rm -rf --one-file-system "$source"
     if [ "$from" = shared ]; then

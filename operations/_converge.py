@@ -25,6 +25,7 @@ from pyinfra_nspawn.plans.guest import plan_guest
 from pyinfra_nspawn.plans.host import concerns_of, plan_host
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import preflight
+from pyinfra_nspawn.plans.remotes import with_remotes
 from pyinfra_nspawn.reports.summary import summary_of
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def converge_guests(
     + order: in which guests are changed, and when no other is; by default each is
     """
     snapshot = replace(look(guests, probed=probed, remotes=remotes), local=local_files(guests))
+    if settings and not current_state().is_executing:
+        snapshot = with_remotes(snapshot, settings)  # by the operation on the host in the same run
     host = _host_work(settings, guests, snapshot) if settings else None
     works = []
     if host is None or not host.plan.errors:

@@ -9,6 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra_nspawn.operations._converge import converge_host
 from pyinfra_nspawn.plans import host as plans
 from pyinfra_nspawn.plans.preflight import preflight as preflight_plan
+from pyinfra_nspawn.plans.remotes import remotes as remotes_plan
 from pyinfra_nspawn.specs import HostSettings
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def fit_for_guests(settings: HostSettings, guests: tuple[Guest, ...]) -> Command
     + settings: the inventory's `nspawn_host`
     + guests: all guests that the host is to have
 
-    Does what `container_package`, `machines_target`, `inotify` and `selinux` do, after `preflight`, gives
-    guests with `k3s` their modules and sysctls, and has NetworkManager serve the links of guests. A host
-    whose `state` is `absent` is left as it is: `nspawn.each_guest` gives it up.
+    Does what `container_package`, `machines_target`, `inotify`, `remotes` and `selinux` do, after
+    `preflight`, gives guests with `k3s` their modules and sysctls, and has NetworkManager serve the links of
+    guests. A host whose `state` is `absent` is left as it is: `nspawn.each_guest` gives it up.
 
     **Example:**
 
@@ -106,6 +107,24 @@ def inotify(guests: tuple[Guest, ...]) -> Commands:
     """
     settings = HostSettings()
     yield from converge_host(settings, guests, (plans.inotify,), "the limit is high enough")
+
+
+@operation()
+def remotes(settings: HostSettings) -> Commands:
+    """Declare the remotes of `settings` in the host's OSTree repository, with the keys of their commits.
+
+    + settings: the inventory's `nspawn_host`
+
+    Each is a file in /etc/ostree/remotes.d (ostree.repo-config(5)). Remotes of ours that `settings` does not
+    name are removed; all others stay, and refuse one of the same name.
+
+    **Example:**
+
+    .. code:: python
+
+        host.remotes(name="Remotes", settings=HostSettings())
+    """
+    yield from converge_host(settings, (), (remotes_plan,), "the remotes are as desired")
 
 
 @operation()

@@ -53,7 +53,7 @@ def own_files(comparison: HostComparison) -> Iterator[Step | Finding]:
     """
     host, network = comparison.host, readable("the host's network", comparison.snapshot.network)
     files = {path: network.files[path] for path in links_files(network)}
-    files |= k3s_files(host)
+    files |= k3s_files(host) | host.remote_files
     if is_managed(host.sysctl_file or ""):
         files[SYSCTL_FILE] = host.sysctl_file or ""
     if not files and not host.state_version:

@@ -20,6 +20,7 @@ from pyinfra_nspawn.plans.network import network
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import CONTAINER_COMMANDS, missing_container, preflight, unfit
 from pyinfra_nspawn.plans.readable import readable
+from pyinfra_nspawn.plans.remotes import remotes
 from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.plans.step import FileDiff, Step
 from pyinfra_nspawn.specs.host import SYSCTL_FILE, inotify_instances
@@ -215,6 +216,7 @@ CONCERNS: tuple[Concern, ...] = (
     container_package,
     machines_target,
     inotify,
+    remotes,
     k3s_host,
     k3s_prune,
     selinux,

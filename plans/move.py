@@ -36,9 +36,10 @@ def move(comparison: Comparison) -> Iterator[Step | Finding]:
         wanted=guest.sysroot,
         seen=_OTHER[guest.sysroot],
     )
+    lost = "; it cannot be rolled back then" if comparison.seen.fallback else ""
     places = f"from {_PLACES[_OTHER[guest.sysroot]]} into {_PLACES[guest.sysroot]}"
     yield Step(
-        f"{'stop and ' if running else ''}move guest {guest.name} {places}, with its /etc and /var",
+        f"{'stop and ' if running else ''}move guest {guest.name} {places}, with its /etc and /var{lost}",
         "move",
         guest.name,
         (guest.sysroot,),
@@ -63,6 +64,8 @@ def _impossible(comparison: Comparison, problem: str, hint: str) -> Finding:
 def _left_behind(comparison: Comparison) -> list[str]:
     """Name what a move would destroy: other deployments of the guest, and refs that it made.
 
+    The deployment that it would be rolled back to does not come along: an upgrade makes another.
+
     Nothing of a guest that boots from where it is wanted: what it has elsewhere is left of a move that was
     cut off.
     """
@@ -70,8 +73,10 @@ def _left_behind(comparison: Comparison) -> list[str]:
     if other is None or not seen.current or seen.current.startswith(f"{comparison.layout.deployments}/"):
         return []
     deployments = [item.id for item in other.of_stateroot(guest.name)]
-    found = [f"deployment {name[:12]}" for name in deployments if name != seen.current_deployment]
+    known = (seen.current_deployment, seen.fallback_deployment)
+    found = [f"deployment {name[:12]}" for name in deployments if name not in known]
     if guest.sysroot == "shared":
-        # ostree's own are those of its deployments.
-        found += [f"ref {name}" for name in sorted(other.refs) if not name.startswith("ostree/")]
+        # ostree's own are those of its deployments; ours hold a commit that is about to be deployed.
+        ours = ("ostree/", "pyinfra-nspawn/")
+        found += [f"ref {name}" for name in sorted(other.refs) if not name.startswith(ours)]
     return found

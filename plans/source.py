@@ -95,7 +95,7 @@ def refuse_absent(guest: Guest, host: Sysroot) -> None:
 
 def _unknown_remote(remote: str) -> tuple[str, str]:
     """Return problem and hint about a remote that the host does not know."""
-    return f"the host knows no remote {remote}", 'Add it with "ostree remote add" on the host.'
+    return f"the host knows no remote {remote}", "Add it to `remotes` of `nspawn_host`."
 
 
 def _impossible(guest: Guest, problem: str, hint: str) -> Finding:

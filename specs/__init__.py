@@ -9,6 +9,7 @@ from pyinfra_nspawn.specs.host import HostSettings
 from pyinfra_nspawn.specs.k3s import K3s
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.network import Bridge, GuestNetwork
+from pyinfra_nspawn.specs.remote import Remote
 from pyinfra_nspawn.specs.source import Source
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "K3s",
     "Limits",
     "Named",
+    "Remote",
     "Source",
 ]

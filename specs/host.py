@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pyinfra_nspawn.specs.base import Spec
+from pyinfra_nspawn.specs.base import Items, Spec
 from pyinfra_nspawn.specs.network import Bridge
+from pyinfra_nspawn.specs.remote import Remote
 
 STATE_DIRECTORY = "/var/lib/pyinfra-nspawn"
 HOST_SYSROOT = "/sysroot"
@@ -25,6 +26,8 @@ class HostSettings(Spec):
     + free_mib: MiB that must be free below /var before a guest is made; 256 by default
     + starts_at_once: how many guests start side by side when the host starts; 4 by default
     + bridge: a bridge for the guests; see `Bridge`. None by default
+    + remotes: of the host's repository, for the sources of guests; see `Remote`. Other remotes of the host
+      stay as they are
     """
 
     state: Literal["present", "absent"] = "present"
@@ -33,6 +36,14 @@ class HostSettings(Spec):
     free_mib: int = 256
     starts_at_once: int = Field(default=4, gt=0)
     bridge: Bridge | None = None
+    remotes: Annotated[tuple[Remote, ...], Items] = ()
+
+    @model_validator(mode="after")
+    def _name_remotes_once(self) -> HostSettings:
+        names = [remote.name for remote in self.remotes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"remotes: {', '.join(twice)} is given twice")
+        return self
 
 
 def inotify_instances(guests: int) -> int:

@@ -22,6 +22,7 @@ facts_host() {
         part k3s-modules-file without_nul "$etc/modules-load.d/60-pyinfra-nspawn-k3s.conf"
     [ ! -e "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf" ] ||
         part k3s-sysctls-file without_nul "$etc/sysctl.d/60-pyinfra-nspawn-k3s.conf"
+    [ ! -d "$etc/ostree" ] || brief remote-files host_remote_files
     [ ! -d "$state/.k3s" ] || brief k3s-store host_store
     [ ! -e /sys/fs/selinux/enforce ] || host_setting selinux-enforce /sys/fs/selinux/enforce
     [ ! -e "$etc/selinux/config" ] || part selinux-config sed -n 's/^SELINUX=//p' "$etc/selinux/config"
@@ -64,6 +65,13 @@ host_sysctls() {
 # SIZE LINKS NAME of each stored file of k3s; one that is not whole is called .SHA256.part.
 host_store() {
     stat -c '%s %h %n' "$state/.k3s"/* "$state/.k3s"/.*.part 2>/dev/null | sed 's| /.*/| |' || :
+}
+
+# PATH BASE64 of each file of a remote that is ours.
+host_remote_files() {
+    for _file in "$etc"/ostree/remotes.d/*.conf "$etc"/ostree/pyinfra-nspawn/*.asc; do
+        ! is_ours "$_file" || printf '%s %s\n' "$_file" "$(base64 -w 0 "$_file")"
+    done
 }
 
 host_first_line() {

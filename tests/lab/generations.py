@@ -57,6 +57,8 @@ class Generation:
 
 TRIXIE = Generation("trixie", ("trixie",), 13)
 SID = Generation("sid", ("sid", "testing"), 14)
+#: Of guests only: no host of the lab is that old.
+BOOKWORM = Generation("bookworm", ("bookworm",), 12)
 TRIXIE_VM = Generation(
     "trixie-vm",
     ("trixie",),

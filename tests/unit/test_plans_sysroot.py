@@ -115,12 +115,12 @@ def test_a_commit_that_the_host_has():
     [
         ("nowhere", "the host's repository has no ref nowhere", "or write REMOTE:nowhere in `source`."),
         ("iot", "the host's repository has no ref iot", "or write REMOTE:iot in `source`."),
-        ("debian:iot", "the host knows no remote debian", 'Add it with "ostree remote add" on the host.'),
+        ("debian:iot", "the host knows no remote debian", "Add it to `remotes` of `nspawn_host`."),
         (THIRD, f"the host's repository has no commit {THIRD}", "or write REMOTE:COMMIT in `source`."),
         (
             f"debian:{THIRD}",
             "the host knows no remote debian",
-            'Add it with "ostree remote add" on the host.',
+            "Add it to `remotes` of `nspawn_host`.",
         ),
     ],
 )

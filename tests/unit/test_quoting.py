@@ -31,7 +31,18 @@ from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.plans.render.templates import argument, word
 from pyinfra_nspawn.plans.step import Step
-from pyinfra_nspawn.specs import Bind, Bridge, Checks, File, Guest, GuestNetwork, HostSettings, Limits, Source
+from pyinfra_nspawn.specs import (
+    Bind,
+    Bridge,
+    Checks,
+    File,
+    Guest,
+    GuestNetwork,
+    HostSettings,
+    Limits,
+    Remote,
+    Source,
+)
 from pyinfra_nspawn.specs.base import MANAGED, InvalidSpecError, Spec
 from pyinfra_nspawn.specs.paths import canonical
 from tests.unit.seen import HOST, NEW, guest, host_sysroot
@@ -149,6 +160,8 @@ CREDENTIAL = st.sampled_from(["tmpfiles.extra", "token"]) | WORD
 SECRET_TEXT = st.just("") | TEXT.map(SECRET.__add__)
 CLEAN = LINE.filter(lambda text: all(map(known, text)))
 
+GPG_KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGN\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
 # How every field is drawn; `of` makes a strategy of what is right for one place, and may add what is not.
 FIELDS = {
     Guest: {
@@ -223,6 +236,14 @@ FIELDS = {
         "free_mib": lambda of: of(NUMBER),
         "starts_at_once": lambda of: of(NUMBER),
         "bridge": lambda of: st.none() | data(Bridge, of),
+        "remotes": lambda of: some(data(Remote, of)),
+    },
+    Remote: {
+        "name": lambda of: of(WORD),
+        "url": lambda of: of(like("https?://[a-z0-9.:]{1,9}(/[a-z?&;$'()*+=%-]{0,9})?")),
+        "gpg_keys": lambda of: some(of(st.just(GPG_KEY))),
+        "ed25519_key": lambda of: of(st.just(f"{'A' * 43}=")),
+        "unverified": lambda of: of(st.booleans()),
     },
     GuestNetwork: {
         "kind": lambda of: of(st.sampled_from(["default", "veth", "bridge", "zone", "host"])),

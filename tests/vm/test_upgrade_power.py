@@ -7,6 +7,8 @@ import runpy
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.lab.commits import commit, release
 from tests.lab.conftest import PYINFRA, ROOT, pyinfra
 from tests.lab.guest import inside
@@ -33,6 +35,7 @@ def wanted(name: str) -> list[dict[str, Any]]:
     return [{**guest, "source": REF} if guest["name"] == UPGRADED[name] else guest for guest in guests]
 
 
+@pytest.mark.full
 def test_a_power_cut_boots_the_old_commit_and_the_next_run_upgrades(guests: Machines):
     def cut_and_go_on(machine: VirtualMachine) -> None:
         guest = UPGRADED[machine.name]

@@ -79,9 +79,14 @@ class VirtualMachine(Machine):
             self._wait(lambda: self._boot_id() != before and self._has_booted(), BOOT_SECONDS)
 
     def crash(self) -> None:
-        """Cut the power, and boot again: what was not written to disk is lost, and so is /run."""
+        """Cut the power, and boot again: what was not written to disk is lost, and so is /run.
+
+        QEMU quits: one that is killed would lose what the machine had written to its disks, even flushed.
+        """
         with lock.host(self.name):
-            process.kill(self.spec)
+            with suppress(OSError, LabError), channel.monitor(qemu.monitor(self.spec)) as monitor:
+                monitor.ask("quit")
+            retry(lambda: not self.is_running, SHUTDOWN_SECONDS, f"{self.name} is off")
             self._start()
 
     def reset(self) -> None:
