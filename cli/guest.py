@@ -46,6 +46,23 @@ def connected(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnector
     Raises `ConnectError` when the guest cannot be reached, and `InventoryError` for a host that the inventory
     does not have or that is not reached over SSH.
     """
+    with connection(loaded, host, guest) as connector:
+        connector.host.connect(show_errors=False, raise_exceptions=True)
+        try:
+            yield connector
+        finally:
+            connector.host.disconnect()
+
+
+@contextmanager
+def connection(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnector]:
+    """Give the way to a guest, which is not connected to yet and may not run.
+
+    + loaded: an inventory with its host
+    + host, guest: their names
+
+    Raises `InventoryError` for a host that the inventory does not have or that is not reached over SSH.
+    """
     found = next((item for item in loaded.hosts if item.name.removeprefix("@ssh/") == host), None)
     if found is None:
         raise InventoryError(f"the inventory has no host {host}")
@@ -54,11 +71,7 @@ def connected(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnector
     state.init(inventory, loaded.state.config)
     (as_host,) = inventory
     with ctx_state.use(state), ctx_host.use(as_host):
-        as_host.connect(show_errors=False, raise_exceptions=True)
-        try:
-            yield cast("NspawnConnector", as_host.connector)
-        finally:
-            as_host.disconnect()
+        yield cast("NspawnConnector", as_host.connector)
 
 
 def _way_to(loaded: Loaded, host: Host) -> dict[str, Any]:
@@ -72,8 +85,8 @@ def run(connector: NspawnConnector, text: str, write: Callable[[bytes], None] | 
 
     + write: takes the output; by default it goes to stdout unchanged
     """
-    with connector.session(text, _typed()) as channel:
-        return _passed_on(channel, write or _writer(sys.stdout.buffer))
+    with connector.session(text, typed()) as channel:
+        return passed_on(channel, write)
 
 
 def read(connector: NspawnConnector, text: str, *, most: int, timeout_seconds: int) -> bytes | None:
@@ -102,8 +115,8 @@ def log_in(connector: NspawnConnector) -> int:
     """Start a login shell in the guest at this process's terminal; return its exit code."""
     size = shutil.get_terminal_size()
     terminal = os.environ.get("TERM", "dumb")
-    with _raw(), connector.login(terminal, size.lines, size.columns, _typed()) as channel:
-        return _passed_on(channel, _writer(sys.stdout.buffer))
+    with raw_terminal(), connector.login(terminal, size.lines, size.columns, typed()) as channel:
+        return passed_on(channel)
 
 
 def printable(file: TextIO) -> Callable[[bytes], None]:
@@ -118,7 +131,12 @@ def printable(file: TextIO) -> Callable[[bytes], None]:
     return write
 
 
-def _passed_on(channel: Channel, write: Callable[[bytes], None]) -> int:
+def passed_on(channel: Channel, write: Callable[[bytes], None] | None = None) -> int:
+    """Pass on what a command prints until it ends; return its exit code.
+
+    + write: takes the output; by default it goes to stdout unchanged
+    """
+    write = write or _writer(sys.stdout.buffer)
     errors = gevent.spawn(_copy, channel.recv_stderr, _writer(sys.stderr.buffer))
     _copy(channel.recv, write)
     errors.join()
@@ -138,7 +156,7 @@ def _writer(file: BinaryIO) -> Callable[[bytes], None]:
     return write
 
 
-def _typed() -> Iterator[bytes]:
+def typed() -> Iterator[bytes]:
     """Yield what comes on stdin, and let other greenlets run meanwhile."""
     waits = sys.stdin.isatty() or not _is_always_ready(sys.stdin.fileno())
     while True:
@@ -157,7 +175,7 @@ def _is_always_ready(file: int) -> bool:
 
 
 @contextmanager
-def _raw() -> Iterator[None]:
+def raw_terminal() -> Iterator[None]:
     """Pass every key on while the block lasts, Ctrl-C too."""
     file = sys.stdin.fileno()
     before = termios.tcgetattr(file)

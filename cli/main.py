@@ -31,6 +31,7 @@ from pyinfra_nspawn.cli.kubeconfig import (
     server_of,
 )
 from pyinfra_nspawn.cli.options import reaches_hosts
+from pyinfra_nspawn.cli.rescue import rescue
 from pyinfra_nspawn.cli.schema import SCHEMAS
 from pyinfra_nspawn.facts.history import MOST
 from pyinfra_nspawn.plans.finding import Kind
@@ -185,6 +186,26 @@ def shell(guest: str, command: tuple[str, ...], inventory: str, **options: Any) 
         sys.exit(log_in(connector))
 
 
+@cli.command("rescue")
+@click.argument("guest", metavar="HOST:GUEST")
+@click.argument("command", nargs=-1)
+@_INVENTORY
+@reaches_hosts
+def rescue_guest(guest: str, command: tuple[str, ...], inventory: str, **options: Any) -> None:  # noqa: ANN401
+    """Enter a guest that does not boot: a command or a shell in place of its init.
+
+    It has its deployment, /etc and /var under the same wall. The guest stays stopped afterwards. Exits as the
+    command does. Needs the inventory that defines the guest.
+    """
+    host, name = _host_and_guest(guest)
+    if not inventory:
+        raise click.UsageError("give the inventory that defines the guest, with --inventory")
+    if not command and not sys.stdin.isatty():
+        raise click.UsageError("a login shell needs a terminal: give a command after `--`")
+    with _as_one_line():
+        sys.exit(rescue(_load(inventory, options), host, name, command))
+
+
 @cli.command()
 @click.argument("guest", metavar="HOST:GUEST")
 @click.option("-f", "--follow", is_flag=True, help="Follow the journal.")
@@ -206,18 +227,30 @@ def logs(guest: str, follow: bool, lines: int, unit: str, inventory: str, **opti
 @contextmanager
 def _connected(guest: str, inventory: str, options: dict[str, Any]) -> Iterator[NspawnConnector]:
     """Connect to a guest, by way of its host in the inventory, or of a host that SSH knows by that name."""
-    host, colon, name = guest.rpartition(":")
-    if not (host and colon and name):
-        raise click.UsageError(f"{guest}: name host and guest: HOST:GUEST")
+    host, name = _host_and_guest(guest)
     with _reached(_load(inventory or f"@ssh/{host}", options), host, name) as connector:
         yield connector
 
 
+def _host_and_guest(guest: str) -> tuple[str, str]:
+    """Return the names in `HOST:GUEST`."""
+    host, colon, name = guest.rpartition(":")
+    if not (host and colon and name):
+        raise click.UsageError(f"{guest}: name host and guest: HOST:GUEST")
+    return host, name
+
+
 @contextmanager
 def _reached(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnector]:
+    with _as_one_line(), connected(loaded, host, guest) as connector:
+        yield connector
+
+
+@contextmanager
+def _as_one_line() -> Iterator[None]:
+    """Have what stands in the way of a guest end the command with one line."""
     try:
-        with connected(loaded, host, guest) as connector:
-            yield connector
+        yield
     except (ConnectError, InventoryError, InvalidSpecError, SSHException) as error:
         raise click.ClickException(str(error)) from None
 

@@ -296,6 +296,22 @@ class NspawnConnector(BaseConnector):
         with self._way.channel(words, stdin, keep_open=True, live=True) as channel:
             yield channel
 
+    @contextmanager
+    def beside(
+        self, words: Sequence[str], stdin: Iterable[bytes], *, keep_open: bool = False
+    ) -> Iterator[Channel]:
+        """Run a command of the host's root while the block lasts, whether the guest runs or not.
+
+        + stdin: what it reads, from elsewhere, while it runs
+        + keep_open: stdin has no end
+        """
+        self._way.join(self.host.name)
+        try:
+            with self._way.channel(words, stdin, keep_open=keep_open, live=True) as channel:
+                yield channel
+        finally:
+            self._way.leave(self.host.name)
+
     def _run_with_stdin(
         self, command: StringCommand, arguments: Data, control: Data, *, report: bool
     ) -> tuple[int, CommandOutput]:

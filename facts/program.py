@@ -31,6 +31,7 @@ _ORDER = (
     "trial",
     "upgrade",
     "checks",
+    "rescue",
     "networkmanager",
     "network",
     "machine",

@@ -63,16 +63,16 @@ def test_a_login_shell_at_a_terminal(name: str):
         os.chdir(ROOT)
         os.execve(SCRIPT, [str(SCRIPT), "shell", *INVENTORY, f"{name}:web"], {**os.environ, "TERM": "vt220"})
     try:
-        _read(terminal, "#")
+        read_terminal(terminal, "#")
         os.write(terminal, b'echo "is:$(hostname):$TERM:$(test -t 0 && stty size)"; exit 5\n')
-        assert "is:web:vt220:24 80" in _read(terminal, "is:web:vt220:")
-        _read(terminal, None)
+        assert "is:web:vt220:24 80" in read_terminal(terminal, "is:web:vt220:")
+        read_terminal(terminal, None)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
     finally:
         os.close(terminal)
 
 
-def _read(terminal: int, until: str | None) -> str:
+def read_terminal(terminal: int, until: str | None) -> str:
     """Read what a terminal shows, until this or its end."""
     shown, deadline = b"", time.monotonic() + SECONDS
     while until is None or until.encode() not in shown:
