@@ -5,8 +5,8 @@
 #
 # $trial holds what the trial needs: its payload, the program, `current` (a link to the deployment that is tried), the credentials;
 # of a commit also `commit` and `before` (upgrade.sh). `begun` says that the guest was stopped, `kept` that it came up.
-# The payload is a line `trial BASE64`, the drop-in to try it with; lines `check ...` (checks.sh); then lines as `definition`
-# has them.
+# The payload is a line `trial BASE64`, the drop-in to try it with; lines `check ...` (checks.sh); of a commit perhaps `snapshot`;
+# then lines as `definition` has them.
 
 # trial_paths NAME: sets trial, trial_dropin and trial_verdict.
 trial_paths() {
@@ -70,7 +70,7 @@ run_trial() {
 }
 
 definition_lines() {
-    grep -v '^trial \|^check ' || :
+    grep -v '^trial \|^check \|^snapshot$' || :
 }
 
 # What the trial needs, secrets among it: 0600 in directories 0700, gone at its end.

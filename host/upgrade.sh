@@ -45,12 +45,35 @@ try_commit() {
     result=changed
     _what=$1
     shift
+    ! wants_snapshot "$sent" || can_snapshot "$root/ostree/deploy/$name"
     # The trial runs outside this mount namespace.
     state=$plain_state
     prepare_trial
     echo "$before" >"$trial/before"
     echo "$_what" >"$trial/commit"
     run_trial "$1" "$2" "$3" "$4" "$5"
+}
+
+wants_snapshot() { # PAYLOAD
+    case $NEWLINE$1$NEWLINE in *"${NEWLINE}snapshot$NEWLINE"*) ;; *) false ;; esac
+}
+
+# can_snapshot STATEROOT: fails where files cannot share their blocks; the guest still runs.
+can_snapshot() {
+    rm -rf --one-file-system "${1:?}"/.var.*
+    echo shared >"$1/.var.one"
+    cp --reflink=always "$1/.var.one" "$1/.var.two" 2>/dev/null || {
+        rm -f "$1"/.var.*
+        die "the file system of its /var cannot share blocks, as \`snapshot\` needs" "Set \`snapshot\` to False, or use btrfs or xfs."
+    }
+    rm -f "$1"/.var.*
+}
+
+# snapshot_var STATEROOT: of a guest that is down. The one of before is removed once the guest is up again.
+snapshot_var() {
+    cp -a --reflink=always "$1/var" "$1/.var.new"
+    [ ! -e "$1/var.before" ] || mv -T "$1/var.before" "$1/.var.old"
+    mv -T "$1/.var.new" "$1/var.before"
 }
 
 # hold REPOSITORY NAME COMMIT: each undeployment removes the commits that no ref and no deployment has (ostree's cleanup).
@@ -108,6 +131,8 @@ deploy_tried() {
     else
         _id=$_what
     fi
+    # No `||`: within it the copy would not end at an error.
+    if wants_snapshot "$(cat "$trial/payload")"; then snapshot_var "$_root/ostree/deploy/$1"; fi
     # The path that its unit may write to.
     state=$_plain
     link "$(root_of "$_kind" "$1")/ostree/deploy/$1/deploy/$_id" "$trial/current"
@@ -126,6 +151,7 @@ forget_tried() {
     _plain=$state
     open_sysroot
     _root=$(root_of "$_kind" "$1")
+    rm -rf --one-file-system "$_root/ostree/deploy/$1"/.var.*
     let_go "$_root/ostree/repo" "$1"
     for _id in $(new_deployments "$1" "$_root" "$_what"); do
         undeploy_one "$_kind" "$1" "$_root" "$_id"
@@ -147,6 +173,7 @@ keep_commit() {
     _new=$(readlink "$trial/current")
     _new=${_new##*/}
     choose "$1" "$_kind" "$_new"
+    remove_old_snapshot "$1" "$_kind"
     link "$(deployment_path "$1" "$_kind" "$_old")" "$state/$1/fallback"
     printf '%s %s %s\n' "$(date +%s)" "$(downtime)" "${_new%.*}" | install_file 600 "$state/$1/upgraded"
     if [ "$_how" = boot ] && [ "$(sed 1q "$state/$1/refused-commit" 2>/dev/null)" != "${_new%.*}" ]; then
@@ -155,6 +182,13 @@ keep_commit() {
         rm -f "$state/$1/refused-commit"
     fi
     sync "$state/$1"
+}
+
+remove_old_snapshot() { # NAME KIND
+    _plain=$state
+    open_sysroot
+    rm -rf --one-file-system "$(root_of "$2" "$1")/ostree/deploy/$1"/.var.*
+    state=$_plain
 }
 
 tried_commit() { # NAME
@@ -191,6 +225,7 @@ prune() {
     shift 2
     open_sysroot
     root=$(root_of "$kind" "$name")
+    let_go "$root/ostree/repo" "$name" # of an upgrade that was cut off before its trial
     for _id; do
         refuse_needed "$_id"
         [ -d "$root/ostree/deploy/$name/deploy/$_id" ] || continue

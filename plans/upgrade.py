@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.commit import pull
 from pyinfra_nspawn.plans.definition import definition
 from pyinfra_nspawn.plans.finding import Finding, Refused
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.plans.trial import trial_step
 from pyinfra_nspawn.plans.unit import unit
+
+_SHARING = ("bcachefs", "btrfs", "ocfs2", "xfs", "zfs")
+"""File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` names them."""
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -79,6 +83,7 @@ def unprepared(comparison: Comparison, *, planning: bool = False) -> Iterator[Fi
             "Set its `state` to 'running'.",
         )
         return
+    yield from _no_snapshot(comparison)
     present = replace(comparison, stages=frozenset({"current", "definition", "unit"}))
     stages = (*definition(present), *unit(present))
     due = [item.verb for item in stages if isinstance(item, Step) and item.verb != "await"]
@@ -86,6 +91,20 @@ def unprepared(comparison: Comparison, *, planning: bool = False) -> Iterator[Fi
         problem = f"it is not as desired yet ({due[0]} is due)"
         found = _finding(comparison, problem, "Run deploys/guest.py first.")
         yield found if planning else replace(found, severity="error")
+
+
+def _no_snapshot(comparison: Comparison) -> Iterator[Finding]:
+    """Yield an error where the guest's /var cannot be copied by shared blocks."""
+    guest, host = comparison.guest, comparison.snapshot.host
+    if not guest.snapshot or guest.sysroot != "private" or isinstance(host, Unreadable):
+        return
+    if host.state_file_system not in _SHARING:
+        found = _finding(
+            comparison,
+            f"`snapshot` takes a file system that shares blocks, unlike {host.state_file_system}",
+            "Set `snapshot` to False, or use btrfs or xfs.",
+        )
+        yield replace(found, field="snapshot", severity="error")
 
 
 def _finding(comparison: Comparison, problem: str, hint: str) -> Finding:

@@ -60,6 +60,8 @@ class Guest(Spec):
     + keep: how many of its older deployments an upgrade keeps beside the one that it boots, the one that it
       booted before and those that are pinned; 0 by default
     + pinned: commits whose deployments are never removed by an upgrade
+    + snapshot: keep a copy of its /var from before the last upgrade or rollback, `var.before` beside it, by
+      shared blocks (reflink): its file system must be able to, as btrfs and xfs are. False by default
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most
     + binds: directories and files of the host
@@ -99,6 +101,7 @@ class Guest(Spec):
     checks: Checks = Checks()
     keep: int = Field(default=0, ge=0)
     pinned: Annotated[tuple[Commit, ...], Items] = ()
+    snapshot: bool = False
     start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
     binds: Annotated[tuple[Bind, ...], Items] = ()
     devices: Annotated[tuple[Device, ...], Items] = ()

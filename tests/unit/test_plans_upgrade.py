@@ -17,6 +17,7 @@ from pyinfra_nspawn.plans.rollback import rollback_to
 from pyinfra_nspawn.plans.upgrade import upgrade_with
 from pyinfra_nspawn.specs import Checks, Guest
 from tests.unit.seen import (
+    HOST,
     NEW,
     OLD,
     THIRD,
@@ -254,3 +255,23 @@ def test_without_a_fallback_there_is_no_rollback(fallback: str | None):
 def test_a_guest_that_is_not_as_desired_is_not_rolled_back():
     seen = replace(stopped(guest()), fallback=current(NEW))
     assert error(plan(guest(), rollback_to({}), seen=seen, private=own(OLD, NEW)), "impossible")
+
+
+# Snapshots of /var.
+
+
+@pytest.mark.parametrize(("file_system", "can"), [("btrfs", True), ("xfs", True), ("ext2/ext3", False)])
+def test_a_snapshot_takes_a_file_system_that_shares_blocks(file_system: str, can: bool):
+    wanted = guest(source="local", snapshot=True)
+    host = replace(HOST, state_file_system=file_system)
+    found = planned(wanted, running(wanted), host_facts=host)
+    if can:
+        assert "snapshot" in step(found, "upgrade").payload.splitlines()
+    else:
+        assert error(found, "impossible").field == "snapshot"
+
+
+def test_a_changed_definition_takes_no_snapshot():
+    wanted = guest(snapshot=True, hostname="other")
+    found = plan(wanted, seen=running(guest(snapshot=True)), private=own(OLD))
+    assert "snapshot" not in step(found, "try").payload.splitlines()

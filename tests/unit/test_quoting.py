@@ -180,6 +180,7 @@ FIELDS = {
         "checks": lambda of: data(Checks, of),
         "keep": lambda of: of(st.integers(0, 9)),
         "pinned": lambda of: some(of(COMMIT)),
+        "snapshot": lambda of: of(st.booleans()),
         "start_timeout_seconds": lambda of: of(st.integers(1, 86400)),
         "binds": lambda of: some(data(Bind, of)),
         "devices": lambda of: st.lists(of(DEVICE), max_size=3, unique_by=first_word),
