@@ -224,6 +224,7 @@ hint() {
     fi
     case $1 in
     *signature* | *GPG*) echo "Sign the commit with a key of the remote's: see \`remotes\` of \`nspawn_host\`." ;;
+    *min-free-space*) echo "Free some of it, or keep fewer deployments: see \`keep\` and \`pinned\`." ;;
     *"No space left on device"*) echo "A file system is full ($state: $_used% used): free some of it, then run again." ;;
     *) echo "Fix this on the host, then run again." ;;
     esac

@@ -170,19 +170,26 @@ set_default() {
 # of its own.
 space() {
     [ "$(stat -c %d "$boot")" != "$(stat -c %d "$sysroot/ostree")" ] || return 0
-    _kernel=$(ostree ls --repo="$sysroot/ostree/repo" -R "$2" /usr/lib/modules |
-        grep -E '/(vmlinuz|initramfs[^/]*)$') ||
-        die "its commit has no kernel in /usr/lib/modules" "Set \`sysroot\` to 'private'."
-    # What `ostree ls` says of a file: MODE UID GID BYTES PATH.
-    _needed=$(printf '%s\n' "$_kernel" | {
-        _kib=1024
-        while read -r _ _ _ _bytes _; do _kib=$((_kib + _bytes / 1024)); done
-        echo "$_kib"
-    })
-    _free=$(df -Pk "$boot" | sed -n '$s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\).*/\1/p')
+    _needed=$(kernel_kib "$sysroot/ostree/repo" "$2")
+    [ -n "$_needed" ] || die "its commit has no kernel in /usr/lib/modules" "Set \`sysroot\` to 'private'."
+    _free=$(free_kib "$boot")
     [ "$_free" -gt "$_needed" ] ||
         die "its kernel takes $((_needed / 1024)) MiB of /boot, which has $((_free / 1024)) left" \
             "Free some, or set \`sysroot\` to 'private'."
+}
+
+# kernel_kib REPOSITORY COMMIT: what its kernel and initramfs take, and a little more; nothing for a commit without.
+kernel_kib() {
+    # What `ostree ls` says of a file: MODE UID GID BYTES PATH.
+    ostree ls --repo="$1" -R "$2" /usr/lib/modules 2>/dev/null | grep -E '/(vmlinuz|initramfs[^/]*)$' | {
+        _kib=''
+        while read -r _ _ _ _bytes _; do _kib=$((${_kib:-1024} + _bytes / 1024)); done
+        echo "$_kib"
+    }
+}
+
+free_kib() { # PATH
+    df -Pk "$1" | sed -n '$s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\).*/\1/p'
 }
 
 # undeploy KIND NAME: all deployments of the guest, with their kernels.

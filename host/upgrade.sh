@@ -20,6 +20,7 @@ upgrade() {
     repo=$root/ostree/repo
     has_commit "$repo" "$commit" || die "its sysroot lacks commit $commit" "Run again."
     [ "$kind" = private ] || space "$name" "$commit"
+    enough_space "$root" "$commit"
     hold "$repo" "$name" "$commit"
     put_first "$kind" "$name" "$root" "$before"
     try_commit "$kind deploy $commit" "$@"
@@ -38,6 +39,19 @@ rollback() {
     [ "$before" != "$target" ] || return 0
     [ -d "$root/ostree/deploy/$name/deploy/$target" ] || die "it has no deployment $target any more" "Run again."
     try_commit "$kind boot $target" "$@"
+}
+
+# DEPLOYMENT_KIB: what a deployment takes beside its kernel: directories, links and an /etc.
+DEPLOYMENT_KIB=65536
+
+# enough_space SYSROOT COMMIT: for a deployment of a commit that was pulled. The guest still runs.
+enough_space() {
+    _needed=$(kernel_kib "$1/ostree/repo" "$2")
+    _needed=$((${_needed:-0} + DEPLOYMENT_KIB))
+    _free=$(free_kib "$1/ostree")
+    [ "$_free" -gt "$_needed" ] ||
+        die "a deployment takes up to $((_needed / 1024)) MiB, and $1 has $((_free / 1024)) left" \
+            "Free some, or keep fewer deployments: see \`keep\` and \`pinned\`."
 }
 
 # try_commit WHAT NAME SECONDS ON_DEGRADED DIGEST FILES...

@@ -44,6 +44,7 @@ def upgrade_with(retry: Collection[str] = (), *, planning: bool = False) -> Stag
         yield from unprepared(comparison, planning=planning)
         if comparison.guest.state == "stopped":
             return
+        yield from _undrained(comparison)
         yield from _pull(comparison, newest)
         yield trial_step(
             comparison,
@@ -105,6 +106,16 @@ def _no_snapshot(comparison: Comparison) -> Iterator[Finding]:
             "Set `snapshot` to False, or use btrfs or xfs.",
         )
         yield replace(found, field="snapshot", severity="error")
+
+
+def _undrained(comparison: Comparison) -> Iterator[Finding]:
+    """Yield a note about a node of a cluster: its guest is restarted, and its pods with it."""
+    if comparison.guest.k3s and comparison.guest.k3s.binary:
+        yield _finding(
+            comparison,
+            "its pods stop with it: they are not moved to other nodes before",
+            'Run "kubectl drain" before, and "kubectl uncordon" after.',
+        )
 
 
 def _finding(comparison: Comparison, problem: str, hint: str) -> Finding:

@@ -248,3 +248,23 @@ def test_an_upgrade_that_is_killed_is_finished_or_undone(again: Callable[..., Ma
         boots(machine, "new" if says == HEALTHY else "old")
         assert (last.code == 0) == (says == HEALTHY), at
         assert machine.shell("find state/web -maxdepth 1 -name '.*'") == "", at
+
+
+SMALL = """#!/bin/sh
+case $* in "-Pk "*/ostree) echo; echo "/dev/vda4 200000 199000 1000 99% /var" ;; *) exec /usr/bin/df "$@" ;; esac
+"""
+
+
+def test_a_disk_without_room_for_a_deployment_is_refused_while_the_guest_runs(machine: Machine):
+    a_guest("private")(machine)
+    stand_in = machine.work / "bin/df"
+    stand_in.write_text(SMALL)
+    stand_in.chmod(0o755)
+    machine.calls()
+    answer = upgrade(machine, "private")
+    assert answer.code == 1
+    (trouble,) = answer.outcome.troubles
+    assert "a deployment takes up to 65 MiB" in trouble.problem
+    assert "has 0 left" in trouble.problem
+    assert not [call for call in machine.calls() if "stop" in call]
+    boots(machine, "old")
