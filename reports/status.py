@@ -280,6 +280,7 @@ def _is_alarming(guest: GuestStatus) -> bool:
         or guest.failed_units
         or guest.restarting_units
         or guest.k3s_unmet
+        or (guest.refused and guest.refused == guest.source_commit)
         or (guest.node and not guest.node.startswith("Ready"))
         or (wanted and wanted != guest.state)
     )

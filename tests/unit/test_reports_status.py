@@ -1,13 +1,16 @@
-"""What `status` says of a host's network."""
+"""What `status` says of a host's network, and of what became of a guest's upgrades."""
 
 import io
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.network import Link, Network
+from pyinfra_nspawn.facts.nspawn import RefusedCommit, Upgraded
 from pyinfra_nspawn.reports.status import LinkStatus, Status, status_of
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs import HostSettings
-from tests.unit.seen import snapshot
+from tests.unit.seen import NEW, OLD, THIRD, current, guest, own, running, snapshot
 
 BRIDGED = Network(
     {
@@ -47,3 +50,27 @@ def test_networkmanager_s_links():
 
 def test_a_network_that_could_not_be_read():
     assert status(Unreadable("it has no ip")).hosts[0].links == ()
+
+
+def test_what_a_guest_boots_next_and_what_became_of_its_upgrades():
+    wanted = guest(source="local", pinned=(THIRD,))
+    seen = replace(
+        running(wanted),
+        fallback=current(THIRD),
+        refused_commit=RefusedCommit(NEW, "x.service failed"),
+        upgraded=Upgraded(1767225600, 4.31, OLD),
+    )
+    visit = Visit("one", HostSettings(), (wanted,), snapshot(seen, own(OLD, THIRD)))
+    (found,) = status_of([visit]).hosts[0].guests
+    assert (found.commit, found.next, found.fallback, found.pinned) == (OLD, OLD, THIRD, (THIRD,))
+    assert (found.behind, found.refused, found.refused_problem) == (True, NEW, "x.service failed")
+    assert (found.upgraded, found.down_seconds) == ("2026-01-01T00:00:00Z", 4.31)
+    shown = io.StringIO()
+    status_of([visit]).show(shown, now=datetime(2026, 1, 3, tzinfo=UTC))
+    for text in (
+        f"refused {NEW[:12]}: x.service failed",
+        f"falls back to {THIRD[:12]}",
+        f"pinned: {THIRD[:12]}",
+        "upgraded 2 d ago, down 4.3 s",
+    ):
+        assert text in shown.getvalue()
