@@ -251,7 +251,10 @@ def test_an_upgrade_that_is_killed_is_finished_or_undone(again: Callable[..., Ma
 
 
 SMALL = """#!/bin/sh
-case $* in "-Pk "*/ostree) echo; echo "/dev/vda4 200000 199000 1000 99% /var" ;; *) exec /usr/bin/df "$@" ;; esac
+case $* in
+"-Pk "*/ostree) echo; echo "/dev/vda4 200000 199000 1000 99% /var" ;;
+*) exec /usr/bin/df "$@" ;;
+esac
 """
 
 
