@@ -159,7 +159,7 @@ def _carry_out(
     order = order or Order()
     for work in works:
         refusal = order.refusal(work.plan.guest)
-        if refusal and not work.errors:
+        if refusal and work.steps and not work.errors:
             _fail(work, [refusal])
         snapshot = yield from _run(work, snapshot)
         if not work.errors:

@@ -14,6 +14,7 @@ from tests.unit.fleet import (
     LOST,
     NEWER,
     Outcome,
+    done,
     guest_parts,
     host,
     host_parts,
@@ -103,3 +104,10 @@ def test_waves_that_name_nothing_are_refused_in_one_line(tmp_path):
     outcome = upgrade(tmp_path, {"h0": behind(upgrade_waves=["nowhere"])})
     assert outcome.code == 1
     assert "upgrade_waves: there is no host or group nowhere" in outcome.output
+
+
+def test_a_host_with_nothing_to_do_is_not_said_to_be_left_out(tmp_path):
+    fleet = {"h0": behind(BAD, **WAVES), "h1": {**done({"name": "web"}), **WAVES}}
+    outcome = upgrade(tmp_path, fleet)
+    assert outcome.code == 1
+    assert outcome.summary()["h1", "web"]["result"] == "nothing to do"
