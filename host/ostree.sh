@@ -94,10 +94,13 @@ of() {
     done
 }
 
-# others NAME COMMIT: the entries on stdin, less those.
-others() {
+# added IDS: the entries on stdin, less these.
+added() {
     while read -r _index _stateroot _id _marks; do
-        case $_stateroot/$_id in "$1/$2."*) ;; *) echo "$_index $_stateroot $_id $_marks" ;; esac
+        case $NEWLINE$1$NEWLINE in
+        *"$NEWLINE$_stateroot $_id$NEWLINE"*) ;;
+        *) echo "$_index $_stateroot $_id $_marks" ;;
+        esac
     done
 }
 
@@ -146,13 +149,13 @@ deploy_beside() {
     _before=$(printf '%s\n' "$_before" | ids)
     admin "$sysroot" deploy --os="$1" --not-as-default --retain --karg-none "$2"
     _after=$(entries "$sysroot")
-    _wanted=${_before%%"$NEWLINE"*} _new=$(printf '%s\n' "$_after" | of "$1" "$2.")
+    _wanted=${_before%%"$NEWLINE"*} _new=$(printf '%s\n' "$_after" | of "$1" "$2." | added "$_before")
     if [ -n "$_wanted" ] && [ "$(printf '%s\n' "$_after" | ids | sed 1q)" != "$_wanted" ]; then
         note "the host would have booted guest $guest: its default is set back to $_wanted"
         set_default "$_wanted" "$_new" "$_after"
         _after=$(entries "$sysroot")
     fi
-    [ "$(printf '%s\n' "$_after" | others "$1" "$2" | ids)" = "$_before" ] ||
+    [ "$(printf '%s\n' "$_after" | ids | grep -vxF "$(printf '%s\n' "$_new" | ids)")" = "$_before" ] ||
         note "the order of the host's boot entries has changed; it was $(printf '%s' "$_before" | tr '\n' ',')"
 }
 

@@ -74,13 +74,19 @@ wants_snapshot() { # PAYLOAD
 
 # can_snapshot STATEROOT: fails where files cannot share their blocks; the guest still runs.
 can_snapshot() {
-    rm -rf --one-file-system "${1:?}"/.var.*
+    settle_snapshots "$1"
     echo shared >"$1/.var.one"
     cp --reflink=always "$1/.var.one" "$1/.var.two" 2>/dev/null || {
         rm -f "$1"/.var.*
         die "the file system of its /var cannot share blocks, as \`snapshot\` needs" "Set \`snapshot\` to False, or use btrfs or xfs."
     }
     rm -f "$1"/.var.*
+}
+
+# settle_snapshots STATEROOT: removes what is no longer needed of snapshots, or was cut off.
+settle_snapshots() {
+    [ -e "$1/var.before" ] || [ ! -e "$1/.var.old" ] || mv -T "$1/.var.old" "$1/var.before"
+    rm -rf --one-file-system "${1:?}"/.var.*
 }
 
 # snapshot_var STATEROOT: of a guest that is down. The one of before is removed once the guest is up again.
@@ -116,7 +122,7 @@ put_first() {
         '') die "it has no deployment $4 any more" "Run again." ;;
         esac
         result=changed
-        _entry=$(printf '%s\n' "$_before" | of "$2" "$4" | sed 1q)
+        _entry=$(printf '%s\n' "$_before" | of "$2" "$4" | grep -F " $4 ") || die "it has no deployment $4 any more" "Run again."
         if [ "$_settable" = private ]; then
             _settable=no
             admin "$3" set-default "${_entry%% *}" >/dev/null 2>&1 || :
@@ -165,7 +171,7 @@ forget_tried() {
     _plain=$state
     open_sysroot
     _root=$(root_of "$_kind" "$1")
-    rm -rf --one-file-system "$_root/ostree/deploy/$1"/.var.*
+    settle_snapshots "$_root/ostree/deploy/$1"
     let_go "$_root/ostree/repo" "$1"
     for _id in $(new_deployments "$1" "$_root" "$_what"); do
         undeploy_one "$_kind" "$1" "$_root" "$_id"
@@ -187,7 +193,7 @@ keep_commit() {
     _new=$(readlink "$trial/current")
     _new=${_new##*/}
     choose "$1" "$_kind" "$_new"
-    remove_old_snapshot "$1" "$_kind"
+    settle_snapshots_of "$1" "$_kind"
     link "$(deployment_path "$1" "$_kind" "$_old")" "$state/$1/fallback"
     printf '%s %s %s\n' "$(date +%s)" "$(downtime)" "${_new%.*}" | install_file 600 "$state/$1/upgraded"
     if [ "$_how" = boot ] && [ "$(sed 1q "$state/$1/refused-commit" 2>/dev/null)" != "${_new%.*}" ]; then
@@ -198,10 +204,10 @@ keep_commit() {
     sync "$state/$1"
 }
 
-remove_old_snapshot() { # NAME KIND
+settle_snapshots_of() { # NAME KIND
     _plain=$state
     open_sysroot
-    rm -rf --one-file-system "$(root_of "$2" "$1")/ostree/deploy/$1"/.var.*
+    settle_snapshots "$(root_of "$2" "$1")/ostree/deploy/$1"
     state=$_plain
 }
 

@@ -174,10 +174,8 @@ def test_a_refusal_is_lifted_by_a_word_or_by_another_commit(fresh: dict[str, Hos
 
 
 CHECKS = {
-    "unit": {"units": ["never.service"]},
     "command": {"commands": ["test -e /etc/nothing; false"]},
-    "tcp": {"tcp": [81]},
-    "http": {"http": ["http://localhost:81/"]},
+    "http": {"units": ["dbus.service"], "tcp": [22], "http": ["http://localhost:81/"]},
 }
 MET = {
     "units": ["dbus.service"],
@@ -253,24 +251,26 @@ def used(host: Host) -> int:
 
 
 def test_five_upgrades_in_a_row_leave_two_deployments_and_what_is_pinned(fresh: dict[str, Host]):
+    """Of the guest in a sysroot of its own on one host, and of the one in the host's on the other."""
+
     def upgrades(host: Host) -> None:
+        one = WEB if host.name == "lab1" else SHARED
+        guest = one["name"]
         first = commit(host, REF, release("pinned"))
-        wanted = [{**guest, "pinned": [first]} for guest in GUESTS]
+        pinning = {**one, "pinned": [first]}
+        succeed("--limit", host.name, "-y", guests=[pinning])
         for name in ("pinned", "b", "c", "d", "e"):
             if name != "pinned":
                 commit(host, REF, release(name))
-            outcome = upgrade("--limit", host.name, guests=wanted)
+            outcome = upgrade("--limit", host.name, guests=[pinning])
             assert outcome.code == 0, outcome.stderr
-            for guest in ("web", "own"):
-                runs(host, guest, name)
-                assert len(deployments(host, guest)) <= 3
-        for guest in ("web", "own"):
-            assert any(found.startswith(first) for found in deployments(host, guest))
-        assert upgrade("--limit", host.name).code == 0
-        for guest in ("web", "own"):
-            assert len(deployments(host, guest)) == 2
-        host.succeed(f"ostree fsck --quiet --repo={STATE}/web/ostree/repo", timeout=120)
-        host.succeed("ostree fsck --quiet --repo=/sysroot/ostree/repo", timeout=120)
+            runs(host, guest, name)
+            assert len(deployments(host, guest)) <= 3
+        assert any(found.startswith(first) for found in deployments(host, guest))
+        assert upgrade("--limit", host.name, guests=[one]).code == 0
+        assert len(deployments(host, guest)) == 2
+        sysroot = f"{STATE}/web" if guest == "web" else "/sysroot"
+        host.succeed(f"ostree fsck --quiet --repo={sysroot}/ostree/repo", timeout=120)
 
     on_each(fresh.values(), upgrades)
 
