@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api.exceptions import InventoryError
 
+from pyinfra_nspawn import __version__
 from pyinfra_nspawn.cli.guest import connection, passed_on, raw_terminal, typed
 from pyinfra_nspawn.facts.program import command_line
+from pyinfra_nspawn.operations._program import controller
+from pyinfra_nspawn.plans.render import define
 from pyinfra_nspawn.plans.render.rescue import SHELL, rescue_words
 from pyinfra_nspawn.specs.inventory import guests_from
 
@@ -28,9 +31,10 @@ def rescue(loaded: Loaded, host: str, guest: str, words: Sequence[str]) -> int:
     Returns its exit code. Raises `ConnectError`, `InventoryError` and `InvalidSpecError`.
     """
     wanted = _wanted(loaded, host, guest)
-    stdio = "--pipe" if words else "--pty"
-    line = command_line("rescue", guest, stdio, *rescue_words(wanted, words or SHELL))
-    with connection(loaded, host, guest) as connector:
+    runs = (define(wanted).digest, *rescue_words(wanted, words or SHELL))
+    options = ("--by", controller(), "--version", __version__)
+    line = command_line("rescue", guest, "--pipe" if words else "--pty", *runs, options=options)
+    with connection(loaded, host, guest) as connector, connector.reached():
         if words:
             with connector.beside(["sh", "-c", line], typed()) as channel:
                 return passed_on(channel)

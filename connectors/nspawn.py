@@ -297,20 +297,25 @@ class NspawnConnector(BaseConnector):
             yield channel
 
     @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Connect to the host while the block lasts, whether the guest runs or not."""
+        self._way.join(self.host.name)
+        try:
+            yield
+        finally:
+            self._way.leave(self.host.name)
+
+    @contextmanager
     def beside(
         self, words: Sequence[str], stdin: Iterable[bytes], *, keep_open: bool = False
     ) -> Iterator[Channel]:
-        """Run a command of the host's root while the block lasts, whether the guest runs or not.
+        """Run a command of the host's root while the block lasts; the host must have been reached.
 
         + stdin: what it reads, from elsewhere, while it runs
         + keep_open: stdin has no end
         """
-        self._way.join(self.host.name)
-        try:
-            with self._way.channel(words, stdin, keep_open=keep_open, live=True) as channel:
-                yield channel
-        finally:
-            self._way.leave(self.host.name)
+        with self._way.channel(words, stdin, keep_open=keep_open, live=True) as channel:
+            yield channel
 
     def _run_with_stdin(
         self, command: StringCommand, arguments: Data, control: Data, *, report: bool

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.specs import Guest, HostSettings, Named
     from pyinfra_nspawn.specs.cluster import Node
 
+_WAVES = "upgrade_waves"
 _FLEETS: WeakKeyDictionary[State, dict[str, tuple[Guest, ...]]] = WeakKeyDictionary()
 
 
@@ -82,9 +83,11 @@ def upgrade_waves() -> tuple[tuple[str, ...], ...]:
     limited = [item.name for item in state.inventory if state.is_host_in_limit(item)]
     groups = {name: [item.name for item in hosts] for name, hosts in state.inventory.groups.items()}
     groups |= {item.name: [item.name] for item in state.inventory}
-    given = host.data.dict().get("upgrade_waves")
+    given = [item.data.dict()[_WAVES] for item in state.inventory if _WAVES in item.data.dict()]
+    if any(item != given[0] for item in given):
+        raise PyinfraError(f"{_WAVES}: hosts have different ones; write it once, for all of them")
     try:
-        waves = Waves.of({} if given is None else {"upgrade_waves": given}, f"inventory of {host.name}")
+        waves = Waves.of({_WAVES: given[0]} if given else {}, "inventory")
         return waves.waves(limited, groups)
     except ValueError as error:
         raise PyinfraError(str(error)) from None

@@ -147,18 +147,6 @@ class Placed(Record):
 
 
 @dataclass(frozen=True)
-class RefusedCommit(Record):
-    """A commit that is not tried again.
-
-    + commit: its checksum
-    + problem: why, in one line
-    """
-
-    commit: str
-    problem: str
-
-
-@dataclass(frozen=True)
 class Upgraded(Record):
     """The last upgrade or rollback of a guest.
 
@@ -189,7 +177,7 @@ class GuestSeen(Record):
     + unwritten: whether a file that it was given was not there after its last start
     + refused: digest of the definition that did not come up when it was tried last; None without one
     + k3s: its files of k3s and its state as a node; None without files
-    + refused_commit: the commit that is not tried again; None without one
+    + refused_commits: why commits are not tried again, by their checksums
     + upgraded: its last upgrade or rollback; None without one
     + trial: `running` while a change is tried, `interrupted` when that was cut off; None else
     """
@@ -207,7 +195,7 @@ class GuestSeen(Record):
     unwritten: bool = False
     refused: str | None = None
     k3s: Placed | None = None
-    refused_commit: RefusedCommit | None = None
+    refused_commits: dict[str, str] = field(default_factory=dict)
     upgraded: Upgraded | None = None
     trial: str | None = None
 
@@ -238,7 +226,7 @@ _OF_GUESTS = frozenset(
         "image",
         "unwritten",
         "refused",
-        "refused-commit",
+        "refused-commits",
         "upgraded",
         "k3s-placed",
         "trial",
@@ -331,27 +319,27 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         unwritten="unwritten" in named,
         refused=_text(named, "refused"),
         k3s=_placed(named["k3s-placed"]) if "k3s-placed" in named else None,
-        refused_commit=_refused_commit(named.get("refused-commit")),
+        refused_commits=_refused_commits(named.get("refused-commits")),
         upgraded=_upgraded(named.get("upgraded")),
         trial=_text(named, "trial"),
     )
 
 
-def _refused_commit(part: Part | None) -> RefusedCommit | None:
+def _refused_commits(part: Part | None) -> dict[str, str]:
+    """Read lines `COMMIT PROBLEM`."""
     if part is None:
-        return None
+        return {}
     refuse_failed([part])
-    commit, problem = (*part.lines, "", "")[:2]
-    return RefusedCommit(commit, one_line(problem))
+    lines = (line.partition(" ") for line in part.lines)
+    return {commit: one_line(problem) for commit, _, problem in lines if commit}
 
 
 def _upgraded(part: Part | None) -> Upgraded | None:
-    """Read `AT CENTISECONDS COMMIT`."""
-    if part is None:
+    """Read `AT CENTISECONDS COMMIT`; a power cut may have emptied it."""
+    words = part.text.split(" ") if part and part.code == 0 else []
+    if len(words) != len(Upgraded.__dataclass_fields__) or not all(map(str.isdecimal, words[:2])):
         return None
-    refuse_failed([part])
-    at, down, commit = part.text.split(" ")
-    return Upgraded(int(at), int(down) / 100, commit)
+    return Upgraded(int(words[0]), int(words[1]) / 100, words[2])
 
 
 def _placed(part: Part) -> Placed:

@@ -2,7 +2,7 @@
 # A guest's own checks, which a change of it must pass: payload lines `check within SECONDS SETTLE`, then `check unit BASE64`,
 # `check command BASE64`, `check tcp BASE64` (ADDRESS PORT), `check http BASE64` (a URL).
 
-# checked NAME PAYLOAD-FILE: a verdict upon a guest that is up: all checks pass in time, and still do once it has settled.
+# checked NAME PAYLOAD-FILE: a verdict upon a guest that is up: all checks pass in time.
 checked() {
     _limits=$(grep '^check within ' "$2") || {
         echo healthy
@@ -23,13 +23,32 @@ EOF
         }
         sleep 0.5
     done
-    now
-    _until=$((now + _settle))
-    while [ "$now" -lt "$_until" ]; do
-        sleep 1
-        now
-    done
-    [ "$_settle" = 0 ] || _unmet=$(unmet "$1" "$2")
+    echo healthy
+}
+
+# settled NAME PAYLOAD-FILE ON_DEGRADED FILES: a verdict upon a guest that was healthy and passed its checks: it still is, and does,
+# after the time that it is given to settle, and has not started again in it.
+settled() {
+    _settle=$(sed -n 's/^check within [0-9]* //p' "$2")
+    [ "${_settle:-0}" != 0 ] || {
+        echo healthy
+        return
+    }
+    _leader=$(machinectl show --value -p Leader "$1" 2>/dev/null || :)
+    sleep "$_settle"
+    if [ "$(machinectl show --value -p Leader "$1" 2>/dev/null || :)" != "$_leader" ]; then
+        failed "it started again within $_settle s" "Run \"journalctl -u systemd-nspawn@$1\" on the host."
+        return
+    fi
+    _still=$(judge "$1" "$tool_seconds" "$3" "$4")
+    case $_still in
+    healthy*) ;;
+    *)
+        printf '%s\n' "$_still"
+        return
+        ;;
+    esac
+    _unmet=$(unmet "$1" "$2")
     if [ -n "$_unmet" ]; then
         failed "$_unmet (after $_settle s)" "Look at it in the guest: \"machinectl shell $1\" on the host."
     else
@@ -48,8 +67,10 @@ unmet() {
         _answer=$(printf '%s\necho met\n' "$_asked" | in_guest "$1" "Check the guest" | head -c 100 | printable | sed 1q || :)
         case $_answer in
         met) ;;
-        unmet\ [0-9]*) of_check "${_answer#unmet }" "$2" && return ;;
-        *) echo "the guest gave no answer to its checks" && return ;;
+        *)
+            of_check "${_answer#unmet }" "$2" || echo "the guest gave no answer to its checks"
+            return
+            ;;
         esac
     fi
     grep '^check \(tcp\|http\) ' "$2" | while read -r _ _type _content; do
@@ -71,7 +92,8 @@ in_guest_checks() {
         case $_word/$_type in
         check/unit) echo "systemctl is-active --quiet -- \"\$(echo $_content | base64 -d)\" || { echo unmet $_line; exit; }" ;;
         check/command)
-            echo "sh -c \"\$(echo $_content | base64 -d)\" </dev/null >/dev/null 2>&1 || { echo unmet $_line; exit; }"
+            echo "c=\$(echo $_content | base64 -d) && [ -n \"\$c\" ] && sh -c \"\$c\" </dev/null >/dev/null 2>&1 || {
+                echo unmet $_line; exit; }"
             ;;
         esac
     done

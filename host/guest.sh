@@ -30,7 +30,7 @@ pull() {
     repo=$sysroot/ostree/repo
     if [ -n "$remote" ] && ! { is_commit "$wanted" && has_commit "$repo" "$wanted"; }; then
         result=changed
-        ostree pull --repo="$repo" "$remote" "$wanted"
+        pull_from "$remote" "$wanted"
     fi
     [ "$kind" = private ] || return 0
     is_commit "$wanted" || [ -z "$remote" ] || wanted=$remote:$wanted
@@ -38,6 +38,22 @@ pull() {
     ! has_commit "$state/$name/ostree/repo" "$commit" || return 0
     result=changed
     ostree pull-local --repo="$state/$name/ostree/repo" "$repo" "$commit"
+}
+
+# pull_from REMOTE COMMIT-OR-REF: into the host's repository. Of a remote of ours only its own keys count: ostree takes those of
+# /usr/share/ostree/trusted.gpg.d for any remote, and what `ostree remote gpg-import` has left.
+pull_from() {
+    _keys=''
+    if is_ours "$etc/ostree/remotes.d/$1.conf"; then
+        _keys=$run/pyinfra-nspawn/no-keys
+        [ ! -e "$repo/$1.trustedkeys.gpg" ] ||
+            die "the host has other keys of remote $1: $repo/$1.trustedkeys.gpg" "Move that file away, then run again."
+    fi
+    if [ -n "$_keys" ]; then
+        OSTREE_GPG_HOME=$_keys ostree pull --repo="$repo" "$1" "$2"
+    else
+        ostree pull --repo="$repo" "$1" "$2"
+    fi
 }
 
 # deploy NAME KIND SOURCE: unless there is a deployment of it; a second one of a commit is no repair.
@@ -118,7 +134,7 @@ definition_directories() {
     [ -d "$_credentials" ] || mkdir -m 0700 "$_credentials"
     chown 0:0 "$_credentials"
     chmod 0700 "$_credentials"
-    rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.fallback.new "$state/$1"/.refused.new "$state/$1"/.refused-commit.new \
+    rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.fallback.new "$state/$1"/.refused.new "$state/$1"/.refused-commits.new \
         "$state/$1"/.upgraded.new "$state/$1"/.stateroot.new \
         "$etc/systemd/system/systemd-nspawn@$1.service.d"/.*.new
 }
@@ -188,7 +204,9 @@ adopt() {
 # remove NAME PURGE: the guest's unit, files and deployments, in whatever sysroot; with `purge` its /var too. What
 # shows that there is something left to remove goes last.
 remove() {
-    name=$1 purge=$2 unit=systemd-nspawn@$1.service result=changed
+    name=$1 purge=$2 unit=systemd-nspawn@$1.service
+    refuse_rescued "$name"
+    result=changed
     open_sysroot
     own=$state/$name
     ! is_tried "$name" || abandon "$name"
@@ -208,7 +226,7 @@ remove() {
     fi
     [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
     k3s_unplace "$name"
-    rm -rf "$own/credentials" "$own/refused" "$own/refused-commit" "$own/unwritten" "$own/upgraded" "$own/fallback" \
+    rm -rf "$own/credentials" "$own/refused" "$own/refused-commits" "$own/unwritten" "$own/upgraded" "$own/fallback" \
         "$own/current"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
 }

@@ -2,7 +2,7 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
-# MODE is facts, change, node, await, rescue, trial, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
+# MODE is facts, change, node, await, rescue, trial, trial-end, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
 # package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
 # them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
@@ -35,6 +35,7 @@ main() {
     await) await_all "$@" ;;
     rescue) rescue "$@" ;;
     trial) trial "$@" ;;
+    trial-end) trial_end "$@" ;;
     network-trial) network_trial "$@" ;;
     network-revert) network_revert "$@" ;;
     *) die "the program knows no $mode" "Use one version of pyinfra-nspawn." ;;

@@ -5,6 +5,7 @@
 # goes on, or back: /var is in one place or in the other, and `current` shows which /etc is the guest's.
 move() {
     name=$1 to=$2
+    refuse_rescued "$name"
     open_sysroot
     own=$state/$name
     chosen=$(readlink "$own/current" || :)

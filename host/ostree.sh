@@ -224,11 +224,28 @@ undeploy_entry() {
         die "deployment $6 of the host's /ostree is ${7##*=}" "Unpin it, or boot another; then run again."
         ;;
     esac
+    await_ostree "$2"
+    [ "$(entries "$2" | ids)" = "$(printf '%s\n' "$3" | ids)" ] || die_of_others "$2"
     admin "$2" undeploy "$4"
     _after=$(entries "$2")
     [ "$(printf '%s\n' "$_after" | ids)" = "$(printf '%s\n' "$3" | sed "$(($4 + 1))d" | ids)" ] ||
-        die "the deployments in $2 were changed by somebody else meanwhile" \
-            "Look at \`ostree admin status\`, then run again."
+        die_of_others "$2"
+}
+
+die_of_others() { # SYSROOT
+    die "the deployments in $1 were changed by somebody else meanwhile" "Look at \`ostree admin status\`, then run again."
+}
+
+# await_ostree SYSROOT: until nobody changes its deployments. `ostree admin undeploy` waits too, but takes its index from before.
+await_ostree() {
+    _lock=$(stat -c %i "$1/ostree/lock" 2>/dev/null) || return 0
+    now
+    _until=$((now + 120))
+    while grep -q ":$_lock " /proc/locks 2>/dev/null; do
+        now
+        [ "$now" -lt "$_until" ] || die "another tool has been changing the deployments in $1 for 2 minutes" "Run again later."
+        sleep 0.2
+    done
 }
 
 # remove_kernels NAME: ostree keeps those of a stateroot without deployments as long as another stateroot has the same

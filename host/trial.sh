@@ -54,6 +54,7 @@ run_trial() {
     unlock
     # shellcheck disable=SC2086 # none, or words
     systemd-run --quiet --collect --unit="pyinfra-nspawn-trial-$name" --property=Type=oneshot --property=PrivateMounts=yes \
+        --property="ExecStopPost=-/bin/sh -c 'test ! -e $trial/program || exec sh $trial/program trial-end $name'" \
         --description="Try a change of guest $name" \
         sh "$trial/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \
         trial "$@" || :
@@ -140,6 +141,7 @@ judge_tried() {
     case $_verdict in
     healthy*)
         _met=$(checked "$1" "$trial/payload")
+        case $_met in healthy*) _met=$(settled "$1" "$trial/payload" "$3" "$4") ;; esac
         case $_met in healthy*) ;; *) _verdict=$_met ;; esac
         ;;
     esac
@@ -151,13 +153,18 @@ trial_cut_off() {
     trap - EXIT
     set +e
     [ -d "$trial" ] && [ ! -e "$trial/kept" ] || return
+    [ -s "$trial_verdict" ] || trial_was_cut_off
+    # In a shell of its own: whatever fails of it, the guest is back.
+    (forget_tried "$guest")
+    rm -rf "$trial"
+    record failed "was cut off; went back to the old"
+}
+
+trial_was_cut_off() {
     back "$guest"
-    forget_tried "$guest"
     _problem=$(printf '%s\n' "${deploy_said-}" | sed '/^$/d' | tail -n 1 | printable)
     printf 'failed\ncould not %s%s; it went back to the old\n%s\n' "$step" "${_problem:+: $_problem}" "$(hint "$_problem")" |
         install_file 600 "$trial_verdict"
-    rm -rf "$trial"
-    record failed "was cut off; went back to the old"
 }
 
 # keep NAME LINES: what the guest runs.
@@ -195,7 +202,6 @@ go_back() {
     fi
     back "$1"
     now_runs=$(judge "$1" "$2" report)
-    forget_tried "$1"
     case $now_runs in
     healthy*) problem="with $tried: $problem; it went back to the old" ;;
     *)
@@ -205,6 +211,7 @@ go_back() {
     esac
     record failed "went back to the old"
     printf 'failed\n%s\n%s\n%s\n' "$problem" "$hint" "$journal" | install_file 600 "$trial_verdict"
+    forget_tried "$1"
     rm -rf "$trial"
 }
 
@@ -212,6 +219,7 @@ back() { # NAME
     stop_tried "systemd-nspawn@$1.service"
     end_trial "$1"
     begin "systemd-nspawn@$1.service"
+    rm -f "$trial/begun"
 }
 
 # stop_tried UNIT: one that never came up has nothing to save, and may not hear that it is asked to stop; systemd would give it 90 s.
@@ -227,20 +235,34 @@ stop_tried() {
     esac
 }
 
+# trial_end NAME: after the end of a trial, by whatever end. One that was killed leaves no guest down.
+trial_end() {
+    set -e
+    guest=$1 verb=recover
+    trial_paths "$1"
+    lock
+    settle_trial "$1"
+}
+
 # recover NAME: finish or undo a trial that was interrupted; one that runs is awaited, without the lock, which it takes.
 recover() {
+    refuse_rescued "$1"
     while trial_runs "$1"; do
         unlock
         sleep 0.5
         lock_again
     done
+    settle_trial "$1"
+}
+
+settle_trial() { # NAME
     is_tried "$1" || return 0
     result=changed
     if [ -e "$trial/kept" ]; then
         sent_then=$(definition_lines <"$trial/payload")
         keep "$1" "$sent_then"
-    elif [ -e "$trial/begun" ] || [ ! -d "$trial" ]; then
-        back "$1"
+    else
+        if [ -e "$trial/begun" ] || [ -e "$trial_dropin" ]; then back "$1"; fi
         forget_tried "$1"
     fi
     rm -rf "$trial" "${trial_verdict%/*}/.$1.new"

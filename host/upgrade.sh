@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # A guest's commit: moved by a trial (trial.sh), and back where the guest does not come up, or at the administrator's word.
 #
-# What is tried becomes `current` once it is kept; `fallback` then names the deployment that ran before. `refused-commit` holds a
-# commit that is not tried again, and why; `upgraded` says when, for how long the guest was down, and to which commit.
+# What is tried becomes `current` once it is kept; `fallback` then names the deployment that ran before. `refused-commits` has a line
+# `COMMIT PROBLEM` for each commit that is not tried again; `upgraded` says when, for how long the guest was down, and to which commit.
 # Of a trial, `commit` holds `KIND deploy COMMIT` or `KIND boot DEPLOYMENT`, `before` the deployment that ran, `known` those that
-# existed.
+# existed; `forward` says that a rollback goes forward again.
 
 # upgrade NAME SECONDS ON_DEGRADED DIGEST FILES KIND COMMIT PROGRAM-BYTES BYTES: the payload as of `try`.
 upgrade() {
@@ -15,6 +15,7 @@ upgrade() {
     recover "$name"
     open_sysroot
     root=$(root_of "$kind" "$name")
+    forward=no
     before=$(chosen "$name")
     case $before in "$commit".*) return 0 ;; esac # another run has done it
     repo=$root/ostree/repo
@@ -38,6 +39,8 @@ rollback() {
     before=$(chosen "$name")
     [ "$before" != "$target" ] || return 0
     [ -d "$root/ostree/deploy/$name/deploy/$target" ] || die "it has no deployment $target any more" "Run again."
+    forward=no
+    ! grep -qs "^${target%.*} " "$state/$name/refused-commits" || forward=yes
     try_commit "$kind boot $target" "$@"
 }
 
@@ -63,6 +66,7 @@ try_commit() {
     # The trial runs outside this mount namespace.
     state=$plain_state
     prepare_trial
+    [ "$forward" = no ] || : >"$trial/forward"
     echo "$before" >"$trial/before"
     echo "$_what" >"$trial/commit"
     run_trial "$1" "$2" "$3" "$4" "$5"
@@ -91,7 +95,8 @@ settle_snapshots() {
 
 # snapshot_var STATEROOT: of a guest that is down. The one of before is removed once the guest is up again.
 snapshot_var() {
-    cp -a --reflink=always "$1/var" "$1/.var.new"
+    # A file that is not to be shared (chattr +C, as journald has it on btrfs) is copied.
+    cp -a --reflink=auto "$1/var" "$1/.var.new"
     [ ! -e "$1/var.before" ] || mv -T "$1/var.before" "$1/.var.old"
     mv -T "$1/.var.new" "$1/var.before"
 }
@@ -127,6 +132,7 @@ put_first() {
             _settable=no
             admin "$3" set-default "${_entry%% *}" >/dev/null 2>&1 || :
         else
+            case $_first in *=pinned*) die "a pinned deployment comes before the one that it boots" "Unpin it, then run again." ;; esac
             undeploy_entry "$1" "$3" "$_first" "$_before"
         fi
         [ -e "$state/$2/fallback" ] || rm -f "$state/$2/fallback"
@@ -141,7 +147,8 @@ deploy_tried() {
     _root=$(root_of "$_kind" "$1")
     if [ "$_how" = deploy ]; then
         entries "$_root" >"$trial/entries"
-        of "$1" <"$trial/entries" | ids | sed 's/.* //' >"$trial/known"
+        of "$1" <"$trial/entries" | ids | sed 's/.* //' >"$trial/.known"
+        mv "$trial/.known" "$trial/known" # whole, or not at all
         [ "$(sed 1q "$trial/known")" = "$(cat "$trial/before")" ] ||
             die "the deployments of its sysroot were changed by somebody else" "Run again."
         deploy_commit "$_kind" "$1" "$_what"
@@ -173,9 +180,12 @@ forget_tried() {
     _root=$(root_of "$_kind" "$1")
     settle_snapshots "$_root/ostree/deploy/$1"
     let_go "$_root/ostree/repo" "$1"
-    for _id in $(new_deployments "$1" "$_root" "$_what"); do
+    _made=$(new_deployments "$1" "$_root" "$_what")
+    for _id in $_made; do
         undeploy_one "$_kind" "$1" "$_root" "$_id"
     done
+    # A tree that ostree did not finish is in no list.
+    [ ! -e "$trial/known" ] || [ -n "$_made" ] || admin "$_root" cleanup
     state=$_plain
 }
 
@@ -192,16 +202,17 @@ keep_commit() {
     _old=$(cat "$trial/before")
     _new=$(readlink "$trial/current")
     _new=${_new##*/}
-    choose "$1" "$_kind" "$_new"
-    settle_snapshots_of "$1" "$_kind"
+    # First: after a power cut nothing else names it.
     link "$(deployment_path "$1" "$_kind" "$_old")" "$state/$1/fallback"
+    choose "$1" "$_kind" "$_new"
     printf '%s %s %s\n' "$(date +%s)" "$(downtime)" "${_new%.*}" | install_file 600 "$state/$1/upgraded"
-    if [ "$_how" = boot ] && [ "$(sed 1q "$state/$1/refused-commit" 2>/dev/null)" != "${_new%.*}" ]; then
+    if [ "$_how" = boot ] && [ ! -e "$trial/forward" ]; then
         refuse_commit "$1" "${_old%.*}" "it was rolled back"
     else
-        rm -f "$state/$1/refused-commit"
+        accept_commit "$1" "${_new%.*}"
     fi
-    sync "$state/$1"
+    sync -f "$state/$1"
+    settle_snapshots_of "$1" "$_kind"
 }
 
 settle_snapshots_of() { # NAME KIND
@@ -216,8 +227,24 @@ tried_commit() { # NAME
     echo "${_what%.*}"
 }
 
+# REFUSED_COMMITS: how many are remembered of a guest, the latest.
+REFUSED_COMMITS=8
+
 refuse_commit() { # NAME COMMIT PROBLEM
-    printf '%s\n%s\n' "$2" "$3" | install_file 600 "$state/$1/refused-commit"
+    _refused=$(grep -sv "^$2 " "$state/$1/refused-commits" || :)
+    printf '%s\n' "${_refused:+$_refused$NEWLINE}$2 $3" | tail -n "$REFUSED_COMMITS" | install_file 600 "$state/$1/refused-commits"
+    sync -f "$state/$1"
+}
+
+accept_commit() { # NAME COMMIT
+    ! grep -qs "^$2 " "$state/$1/refused-commits" || {
+        _refused=$(grep -sv "^$2 " "$state/$1/refused-commits" || :)
+        if [ -n "$_refused" ]; then
+            printf '%s\n' "$_refused" | install_file 600 "$state/$1/refused-commits"
+        else
+            rm -f "$state/$1/refused-commits"
+        fi
+    }
 }
 
 uptime_centiseconds() {
@@ -245,7 +272,7 @@ prune() {
     shift 2
     open_sysroot
     root=$(root_of "$kind" "$name")
-    let_go "$root/ostree/repo" "$name" # of an upgrade that was cut off before its trial
+    is_tried "$name" || let_go "$root/ostree/repo" "$name" # of an upgrade that was cut off before its trial
     for _id; do
         refuse_needed "$_id"
         [ -d "$root/ostree/deploy/$name/deploy/$_id" ] || continue

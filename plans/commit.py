@@ -86,12 +86,11 @@ def _behind(comparison: Comparison, booted: Deployment) -> Iterator[Finding]:
         yield from (replace(finding, severity="note") for finding in refused.findings)
         return
     if newest and newest != booted.checksum:
-        known = comparison.seen.refused_commit
-        is_refused = known is not None and known.commit == newest
+        problem = comparison.seen.refused_commits.get(newest)
         yield Finding(
-            "refused-commit" if is_refused else "behind",
+            "behind" if problem is None else "refused-commit",
             f"it boots commit {booted.checksum[:12]}, and {guest.source} is {newest[:12]} now"
-            f"{f', which is refused: {known.problem}' if known and is_refused else ''}",
+            f"{'' if problem is None else f', which is refused: {problem}'}",
             "Run deploys/upgrade.py to move it.",
             guest=guest.name,
             field="source",

@@ -36,7 +36,7 @@ def move(comparison: Comparison) -> Iterator[Step | Finding]:
         wanted=guest.sysroot,
         seen=_OTHER[guest.sysroot],
     )
-    lost = "; it cannot be rolled back then" if comparison.seen.fallback else ""
+    lost = "; it cannot be rolled back then, and a `snapshot` goes" if comparison.seen.fallback else ""
     places = f"from {_PLACES[_OTHER[guest.sysroot]]} into {_PLACES[guest.sysroot]}"
     yield Step(
         f"{'stop and ' if running else ''}move guest {guest.name} {places}, with its /etc and /var{lost}",

@@ -65,6 +65,6 @@ def _check_lines(checks: Checks) -> Iterator[str]:
         )
         for text in texts
     ]
-    if found:
+    if found or checks.settle_seconds:
         yield f"check within {checks.timeout_seconds} {checks.settle_seconds}"
         yield from found

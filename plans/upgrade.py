@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.commit import pull
@@ -13,12 +13,14 @@ from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.plans.trial import trial_step
 from pyinfra_nspawn.plans.unit import unit
 
+_SET_DEFAULT = (2023, 6)
 _SHARING = ("bcachefs", "btrfs", "ocfs2", "xfs", "zfs")
 """File systems whose files can share blocks (ioctl_ficlonerange(2)), as `stat -f` names them."""
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from pyinfra_nspawn.facts.ostree import Deployment
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.guest import Stage
 
@@ -38,18 +40,19 @@ def upgrade_with(retry: Collection[str] = (), *, planning: bool = False) -> Stag
                 yield from unprepared(comparison, planning=planning)
             return
         yield _behind(comparison, newest)
-        refused = comparison.seen.refused_commit
-        if refused and refused.commit == newest and name not in retry:
-            raise Refused(_refused(comparison, refused.problem))
+        problem = comparison.seen.refused_commits.get(newest)
+        if problem is not None and name not in retry:
+            raise Refused(_refused(comparison, problem))
         yield from unprepared(comparison, planning=planning)
         if comparison.guest.state == "stopped":
             return
         yield from _undrained(comparison)
+        yield from _pinned_in_the_way(comparison)
         yield from _pull(comparison, newest)
         yield trial_step(
             comparison,
             "upgrade",
-            f"upgrade guest {name} to commit {newest[:12]}: stop, deploy, start; "
+            f"upgrade guest {name} to commit {newest[:12]}: {_making_way(comparison)}stop, deploy, start; "
             "go back if it does not come up",
             (comparison.guest.sysroot, newest),
         )
@@ -86,12 +89,19 @@ def unprepared(comparison: Comparison, *, planning: bool = False) -> Iterator[Fi
         return
     yield from _no_snapshot(comparison)
     present = replace(comparison, stages=frozenset({"current", "definition", "unit"}))
-    stages = (*definition(present), *unit(present))
-    due = [item.verb for item in stages if isinstance(item, Step) and item.verb != "await"]
+    found = (*definition(present), *unit(present))
+    # A newer commit may be the cure of a degraded guest.
+    yield from (item for item in found if _is_error(item) and item.kind != "degraded")
+    due = [item.verb for item in found if isinstance(item, Step) and item.verb != "await"]
+    due += [item.field for item in found if isinstance(item, Finding) and item.kind == "outdated"]
     if due:
         problem = f"it is not as desired yet ({due[0]} is due)"
-        found = _finding(comparison, problem, "Run deploys/guest.py first.")
-        yield found if planning else replace(found, severity="error")
+        unmet = _finding(comparison, problem, "Run deploys/guest.py first, with `on_change: restart`.")
+        yield unmet if planning else replace(unmet, severity="error")
+
+
+def _is_error(item: Step | Finding) -> TypeGuard[Finding]:
+    return isinstance(item, Finding) and item.severity == "error"
 
 
 def _no_snapshot(comparison: Comparison) -> Iterator[Finding]:
@@ -116,6 +126,41 @@ def _undrained(comparison: Comparison) -> Iterator[Finding]:
             "its pods stop with it: they are not moved to other nodes before",
             'Run "kubectl drain" before, and "kubectl uncordon" after.',
         )
+
+
+def _in_the_way(comparison: Comparison) -> list[Deployment]:
+    """Return the deployments that are removed before ostree merges the /etc of the one that the guest boots.
+
+    ostree takes that of the first in its list. In a private sysroot the order can be changed (`ostree admin
+    set-default`, since 2023.6).
+    """
+    host = comparison.snapshot.host
+    version = "" if isinstance(host, Unreadable) else host.ostree_version
+    if comparison.guest.sysroot == "private" and _numbers(version) >= _SET_DEFAULT:
+        return []
+    ids = [item.id for item in comparison.deployments]
+    chosen = comparison.seen.current_deployment
+    return list(comparison.deployments[: ids.index(chosen)]) if chosen in ids else []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in version.split(".") if word.isdecimal())
+
+
+def _making_way(comparison: Comparison) -> str:
+    names = [item.id[:12] for item in _in_the_way(comparison)]
+    return f"remove deployment {', '.join(names)}, " if names else ""
+
+
+def _pinned_in_the_way(comparison: Comparison) -> Iterator[Finding]:
+    for item in _in_the_way(comparison):
+        if item.pinned or item.checksum in comparison.guest.pinned:
+            found = _finding(
+                comparison,
+                f"pinned deployment {item.id[:12]} would have to go: ostree merges /etc from the first",
+                "Roll forward to it, or unpin it.",
+            )
+            yield replace(found, field="pinned", severity="error")
 
 
 def _finding(comparison: Comparison, problem: str, hint: str) -> Finding:

@@ -220,13 +220,15 @@ def _life(name: str, wanted: Guest | None, seen: GuestSeen, snapshot: Snapshot) 
     fallback = deployments.get(seen.fallback_deployment or "")
     by_inventory = wanted.pinned if wanted else ()
     pinned = [item for item in deployments.values() if item.pinned or item.checksum in by_inventory]
-    refused, last = seen.refused_commit, seen.upgraded
+    source, last = _source(wanted, snapshot)[0], seen.upgraded
+    # The one that keeps it behind, else the latest.
+    refused = source if source in seen.refused_commits else next(reversed(seen.refused_commits), "")
     return {
         "next": boots.checksum if boots else "",
         "fallback": fallback.checksum if fallback else "",
         "pinned": tuple(dict.fromkeys(item.checksum for item in pinned)),
-        "refused": refused.commit if refused else "",
-        "refused_problem": refused.problem if refused else "",
+        "refused": refused,
+        "refused_problem": seen.refused_commits.get(refused, ""),
         "upgraded": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if last else "",
         "down_seconds": last.down_seconds if last else None,
     }

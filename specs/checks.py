@@ -45,16 +45,16 @@ Url = Annotated[
 class Checks(Spec):
     """A guest's own checks.
 
-    A changed definition or commit is kept only if the guest comes up and all of them pass within
-    `timeout_seconds`, and again after `settle_seconds`. They run in the guest, those of addresses in its
-    network.
+    A changed definition or commit is kept only if the guest comes up, all of them pass within
+    `timeout_seconds`, and the guest is still healthy, and they still pass, after `settle_seconds`. They run
+    in the guest, those of addresses in its network.
 
     + units: that must be active
     + commands: for the guest's `sh`, as root; each must exit 0 within seconds
     + tcp: ports that must accept a connection: `PORT` on the guest's loopback, or `ADDRESS:PORT`
     + http: URLs that must be answered with a status of 200 to 399; certificates are not checked
     + timeout_seconds: how long they may take to pass once the guest is up; 60 by default
-    + settle_seconds: how long the guest runs until they are tried again; 0 by default, for not at all
+    + settle_seconds: how long the guest must stay healthy then, until they are tried again; 0 by default
     """
 
     units: Annotated[tuple[UnitName, ...], Items] = ()

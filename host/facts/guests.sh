@@ -194,8 +194,8 @@ guest_directory() { # NAME
     [ ! -d "$state/$1/k3s" ] || brief "k3s-placed $1" guest_placed "$state/$1/k3s"
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
-    for _file in refused-commit upgraded; do
-        [ ! -f "$state/$1/$_file" ] || brief "$_file $1" head -n 2 "$state/$1/$_file"
+    for _file in refused-commits upgraded; do
+        [ ! -f "$state/$1/$_file" ] || brief "$_file $1" head -c 4000 "$state/$1/$_file"
     done
 }
 

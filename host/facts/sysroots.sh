@@ -118,7 +118,16 @@ sysroot_offer() { # REMOTE:REF
 # offered REMOTE REF: the commit that the remote's summary names. Nothing of the repository is changed.
 offered() {
     _summary=$(timeout "$tool_seconds" ostree remote summary --repo="$sysroot/ostree/repo" "$1") || return
-    printf '%s\n' "$_summary" | sed -n "\\|^\* $2\$|,/^ *[0-9a-f]\{64\}\$/s/^ *\([0-9a-f]\{64\}\)\$/\1/p" | sed 1q
+    printf '%s\n' "$_summary" | {
+        _offered=''
+        while read -r _first _second; do
+            [ "$_first" != '*' ] || _offered=$_second
+            if [ "$_offered" = "$2" ] && is_commit "$_first"; then
+                echo "$_first"
+                break
+            fi
+        done
+    }
 }
 
 sysroot_path() { # PATH

@@ -52,3 +52,5 @@ def _properties(guest: Guest, layout: Layout) -> Iterator[str]:
         yield f"MemoryMax={limits.memory_max}"
     if limits.cpu_quota:
         yield f"CPUQuota={limits.cpu_quota}"
+    if limits.io_weight:
+        yield f"IOWeight={limits.io_weight}"

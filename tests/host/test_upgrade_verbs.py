@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyinfra_nspawn.facts.nspawn import RefusedCommit
 from pyinfra_nspawn.facts.program import text
 from tests.host.test_killed import ONE, cut_off
 from tests.host.test_sysroots import KINDS, made
@@ -113,10 +112,10 @@ def test_a_commit_with_which_it_does_not_come_up_is_undone_and_remembered(machin
     boots(machine, "old")
     assert deployments(machine, kind) == ["old"]
     seen = answer.snapshot.guests["web"]
-    assert seen.refused_commit == RefusedCommit(commit, "a.service failed")
+    assert seen.refused_commits == {commit: "a.service failed"}
     assert seen.upgraded is None
     guest_says(machine, "web", HEALTHY)
-    assert upgrade(machine, kind).snapshot.guests["web"].refused_commit is None
+    assert upgrade(machine, kind).snapshot.guests["web"].refused_commits == {}
 
 
 # What has failed before may still fail.
@@ -142,13 +141,46 @@ def test_back_and_forward_each_with_its_etc(machine: Machine, kind: str):
     assert back.code == 0, back
     boots(machine, "old")
     assert machine.shell("cat state/web/current/etc/mine") == "mine\n"
-    refused = back.snapshot.guests["web"].refused_commit
-    assert refused == RefusedCommit(commit_of(machine, "new"), "it was rolled back")
+    refused = back.snapshot.guests["web"].refused_commits
+    assert refused == {commit_of(machine, "new"): "it was rolled back"}
     machine.shell("echo old >state/web/current/etc/mine")
     forward = rollback(machine, kind)
-    assert forward.snapshot.guests["web"].refused_commit is None
+    assert forward.snapshot.guests["web"].refused_commits == {}
     boots(machine, "new")
     assert machine.shell("cat state/web/current/etc/mine state/web/fallback/etc/mine") == "new\nold\n"
+
+
+def test_what_was_refused_before_a_rollback_stays_refused(machine: Machine):
+    a_guest("private")(machine)
+    upgrade(machine, "private")
+    machine.shell(f"echo '{'c' * 64} x.service failed' >state/web/refused-commits")
+    back = rollback(machine, "private").snapshot.guests["web"].refused_commits
+    assert back == {"c" * 64: "x.service failed", commit_of(machine, "new"): "it was rolled back"}
+    forward = rollback(machine, "private").snapshot.guests["web"].refused_commits
+    assert forward == {"c" * 64: "x.service failed"}
+
+
+def test_what_a_power_cut_has_emptied_is_nothing(machine: Machine):
+    a_guest("private")(machine)
+    machine.shell(": >state/web/upgraded; : >state/web/refused-commits")
+    seen = machine.facts("sysroots", "--", "guests").snapshot.guests["web"]
+    assert (seen.upgraded, seen.refused_commits) == (None, {})
+
+
+def test_another_tool_that_changes_deployments_is_waited_for(machine: Machine):
+    """`ostree admin undeploy` waits for it too, with an index from before."""
+    a_guest("shared")(machine)
+    upgrade(machine, "shared")
+    old = f"{commit_of(machine, 'old')}.0"
+    machine.shell("""
+    rm state/web/fallback
+    touch sysroot/ostree/lock
+    flock sysroot/ostree/lock sh -c 'touch locked; sleep 2; touch released' >/dev/null 2>&1 &
+    until [ -e locked ]; do sleep 0.1; done
+    """)
+    answer = machine.change(*SCOPE, "--", "prune", "web", "shared", old)
+    assert answer.steps() == {"prune": "changed"}
+    assert (machine.work / "released").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -212,7 +244,7 @@ def test_a_disk_that_is_full_refuses_no_commit(machine: Machine):
     (trouble,) = answer.outcome.troubles
     assert "could not deploy its commit: error: No space left on device" in trouble.problem
     assert "went back to the old" in trouble.problem
-    assert answer.snapshot.guests["web"].refused_commit is None
+    assert answer.snapshot.guests["web"].refused_commits == {}
     boots(machine, "old")
     stand_in.unlink()
     assert upgrade(machine, "private").code == 0

@@ -170,7 +170,7 @@ def test_a_refusal_is_lifted_by_a_word_or_by_another_commit(fresh: dict[str, Hos
     commit(host, REF, release("five"))
     assert upgrade("--limit", "lab1").code == 0
     runs(host, "web", "five")
-    assert host.run(f"cat {STATE}/web/refused-commit").returncode != 0
+    assert host.run(f"cat {STATE}/web/refused-commits").returncode != 0
 
 
 CHECKS = {

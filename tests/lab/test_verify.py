@@ -141,8 +141,8 @@ FAULTS = [
     Fault(
         "test_the_guest_boots_no_commit_that_was_refused[lab1-web]",
         "expected another commit than",
-        f"basename $(readlink {OWN}/current) | cut -d. -f1 >{OWN}/refused-commit",
-        f"rm {OWN}/refused-commit",
+        f"basename $(readlink {OWN}/current) | cut -d. -f1 >{OWN}/refused-commits",
+        f"rm {OWN}/refused-commits",
     ),
     Fault(
         "test_no_change_of_the_guest_was_cut_off[lab1-web]",

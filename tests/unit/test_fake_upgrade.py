@@ -111,3 +111,10 @@ def test_a_host_with_nothing_to_do_is_not_said_to_be_left_out(tmp_path):
     outcome = upgrade(tmp_path, fleet)
     assert outcome.code == 1
     assert outcome.summary()["h1", "web"]["result"] == "nothing to do"
+
+
+def test_hosts_agree_upon_the_waves(tmp_path):
+    fleet = {"h0": behind(upgrade_waves=[1]), "h1": behind(upgrade_waves=[2])}
+    outcome = upgrade(tmp_path, fleet)
+    assert outcome.code == 1
+    assert "upgrade_waves: hosts have different ones; write it once, for all of them" in outcome.output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyinfra_nspawn.facts.base import Unreadable
-from pyinfra_nspawn.facts.nspawn import GuestSeen, RefusedCommit
+from pyinfra_nspawn.facts.nspawn import GuestSeen
 from pyinfra_nspawn.facts.ostree import HostSysroots, Sysroot
 from pyinfra_nspawn.plans.guest import recover
 from pyinfra_nspawn.plans.retention import retention
@@ -101,13 +101,13 @@ def test_a_remote_that_does_not_answer_refuses_the_guest():
 
 
 def test_a_refused_commit_is_tried_again_only_when_told_so():
-    seen = replace(running(BEHIND), refused_commit=RefusedCommit(NEW, "x.service failed"))
+    seen = replace(running(BEHIND), refused_commits={NEW: "x.service failed", THIRD: "y.service failed"})
     found = error(planned(seen=seen), "refused-commit")
     assert "x.service failed" in found.problem
     assert "--data retry=web" in found.hint
     assert verbs(planned(BEHIND, seen, "web")) == ["pull", "upgrade"]
     assert error(planned(BEHIND, seen, "db"), "refused-commit")
-    other = replace(seen, refused_commit=RefusedCommit(THIRD, "x.service failed"))
+    other = replace(seen, refused_commits={THIRD: "x.service failed"})
     assert verbs(planned(seen=other)) == ["pull", "upgrade"]
 
 
@@ -122,7 +122,7 @@ def test_a_refused_commit_is_tried_again_only_when_told_so():
 )
 def test_a_guest_that_is_not_as_desired_is_not_upgraded(seen: GuestSeen):
     found = error(planned(seen=seen), "impossible")
-    assert found.hint == "Run deploys/guest.py first."
+    assert found.hint == "Run deploys/guest.py first, with `on_change: restart`."
 
 
 def test_a_guest_that_does_not_exist_is_not_upgraded():
@@ -275,3 +275,42 @@ def test_a_changed_definition_takes_no_snapshot():
     wanted = guest(snapshot=True, hostname="other")
     found = plan(wanted, seen=running(guest(snapshot=True)), private=own(OLD))
     assert "snapshot" not in step(found, "try").payload.splitlines()
+
+
+# What deploys/guest.py refuses, an upgrade refuses too.
+
+
+@pytest.mark.parametrize("stage", ["upgrade", "rollback"])
+def test_a_missing_bind_source_is_refused_before_the_guest_is_stopped(stage: str):
+    wanted = guest(source="local", binds=[{"source": "/srv/data", "target": "/var/data"}])
+    seen = replace(running(wanted), fallback=current(THIRD))
+    stages = (upgrade_with(),) if stage == "upgrade" else (rollback_to({}),)
+    found = plan(wanted, *stages, seen=seen, private=own(OLD, THIRD), paths={"/srv/data": None})
+    assert "/srv/data does not exist" in error(found).problem
+
+
+def test_a_definition_that_is_only_reported_leaves_nothing_to_go_back_to():
+    wanted = guest(source="local", hostname="new", on_change="report")
+    seen = replace(running(wanted), unit=replace(running(wanted).unit, definition="0" * 32))
+    assert error(planned(wanted, seen), "impossible").hint.startswith("Run deploys/guest.py first")
+
+
+@pytest.mark.parametrize(
+    ("version", "sysroot", "goes"),
+    [("2022.7", "private", True), ("2025.2", "private", False), ("2025.2", "shared", True)],
+)
+def test_what_ostree_would_merge_from_instead_is_removed_and_said(version: str, sysroot: str, goes: bool):
+    wanted = guest(source="local", sysroot=sysroot)
+    here = {"private": deployed(THIRD, OLD)}
+    seen = running(wanted)
+    if sysroot == "shared":
+        beside_it = beside()
+        seen = replace(seen, current=beside_it.current, stateroot=beside_it.stateroot)
+        items = (deployment(NEW, "fedora", booted=True), deployment(THIRD), deployment(OLD))
+        here = {"private": None, "host": host_sysroot(deployments=items, stateroots=("fedora", "web"))}
+    facts = {**here, "host_facts": replace(HOST, ostree_version=version)}
+    text = step(planned(wanted, seen, **facts), "upgrade").text
+    assert (f"remove deployment {THIRD[:12]}, stop" in text) == goes
+    pinned = guest(source="local", sysroot=sysroot, pinned=(THIRD,))
+    found = planned(pinned, seen, **facts)
+    assert [item.field for item in found.errors] == (["pinned"] if goes else [])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.network import Link, Network
-from pyinfra_nspawn.facts.nspawn import RefusedCommit, Upgraded
+from pyinfra_nspawn.facts.nspawn import Upgraded
 from pyinfra_nspawn.reports.status import LinkStatus, Status, status_of
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs import HostSettings
@@ -57,7 +57,7 @@ def test_what_a_guest_boots_next_and_what_became_of_its_upgrades():
     seen = replace(
         running(wanted),
         fallback=current(THIRD),
-        refused_commit=RefusedCommit(NEW, "x.service failed"),
+        refused_commits={NEW: "x.service failed"},
         upgraded=Upgraded(1767225600, 4.31, OLD),
     )
     visit = Visit("one", HostSettings(), (wanted,), snapshot(seen, own(OLD, THIRD)))
