@@ -64,7 +64,7 @@ class GuestStatus(Report):
     pinned: tuple[str, ...] = ()
     """Commits that it has deployments of which no upgrade removes, by the inventory or by ostree."""
     refused: str = ""
-    """The commit that no upgrade tries again; empty without one."""
+    """The commit of its source, where no upgrade tries it again; else empty."""
     refused_problem: str = ""
     """Why not."""
     upgraded: str = ""
@@ -221,8 +221,7 @@ def _life(name: str, wanted: Guest | None, seen: GuestSeen, snapshot: Snapshot) 
     by_inventory = wanted.pinned if wanted else ()
     pinned = [item for item in deployments.values() if item.pinned or item.checksum in by_inventory]
     source, last = _source(wanted, snapshot)[0], seen.upgraded
-    # The one that keeps it behind, else the latest.
-    refused = source if source in seen.refused_commits else next(reversed(seen.refused_commits), "")
+    refused = source if source in seen.refused_commits else ""
     return {
         "next": boots.checksum if boots else "",
         "fallback": fallback.checksum if fallback else "",
@@ -282,7 +281,7 @@ def _is_alarming(guest: GuestStatus) -> bool:
         or guest.failed_units
         or guest.restarting_units
         or guest.k3s_unmet
-        or (guest.refused and guest.refused == guest.source_commit)
+        or guest.refused
         or (guest.node and not guest.node.startswith("Ready"))
         or (wanted and wanted != guest.state)
     )
