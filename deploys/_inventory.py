@@ -16,6 +16,8 @@ from pyinfra_nspawn.specs.inventory import guests_from, named_in, settings_from
 from pyinfra_nspawn.specs.waves import Waves
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pyinfra.api.state import State
 
     from pyinfra_nspawn.specs import Guest, HostSettings, Named
@@ -71,6 +73,16 @@ def named_in_data() -> Named:
         return named_in(host.data.dict(), f"inventory of {host.name}")
     except InvalidSpecError as error:
         raise PyinfraError(str(error)) from None
+
+
+def refuse_unknown(key: str, names: Iterable[str]) -> None:
+    """Raise `PyinfraError` for names that no guest of the inventory has: a typing error would do nothing.
+
+    + key: of `--data`, which the names are from
+    """
+    known = {guest.name for guests in _fleet().values() for guest in guests}
+    if unknown := sorted(set(names) - known):
+        raise PyinfraError(f"{key}: no guest is called {', '.join(unknown)}. Correct the name.")
 
 
 def upgrade_waves() -> tuple[tuple[str, ...], ...]:

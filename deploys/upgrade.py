@@ -5,7 +5,13 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from pyinfra_nspawn.deploys._inventory import guests_of_host, named_in_data, settings_of_host, upgrade_waves
+from pyinfra_nspawn.deploys._inventory import (
+    guests_of_host,
+    named_in_data,
+    refuse_unknown,
+    settings_of_host,
+    upgrade_waves,
+)
 from pyinfra_nspawn.deploys._script import is_script
 from pyinfra_nspawn.operations import nspawn
 
@@ -17,6 +23,7 @@ def upgrade() -> None:
     A guest that does not come up goes back, and ends the upgrade of its host and of the waves after it.
     """
     # `host.loop`: operations of a plain loop would be one, which all hosts run side by side.
+    refuse_unknown("retry", named_in_data().retry)
     waves = upgrade_waves()
     for number in host.loop(range(len(waves))):
         if host.name in waves[number]:

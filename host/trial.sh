@@ -102,7 +102,8 @@ trial() {
     guest=$1 verb=try result=changed step='stop the guest'
     unit=systemd-nspawn@$1.service
     trial_paths "$1"
-    [ ! -e "$trial/commit" ] || verb=upgrade
+    what='its changed definition' old='the old definition'
+    [ ! -e "$trial/commit" ] || about_a_commit "$1"
     lock
     [ -e "$trial/payload" ] || exit 0
     trap 'trial_cut_off' EXIT
@@ -128,10 +129,17 @@ trial() {
         sent=$(definition_lines <"$trial/payload")
         printf '%s\n' "$verdict" | install_file 600 "$trial_verdict"
         keep "$1" "$sent"
-        record changed "kept its change"
+        record changed "kept $what"
         ;;
     *) go_back "$@" ;;
     esac
+}
+
+# about_a_commit NAME: how the trial of a commit is recorded.
+about_a_commit() {
+    read -r _ _how _ <"$trial/commit"
+    case $_how in deploy) verb=upgrade ;; *) verb=rollback ;; esac
+    what="commit $(tried_commit "$1" | cut -c 1-12)" old='the old commit'
 }
 
 # judge_tried NAME SECONDS ON_DEGRADED FILES: a verdict upon a guest that is tried, by its own checks too.
@@ -157,7 +165,7 @@ trial_cut_off() {
     # In a shell of its own: whatever fails of it, the guest is back.
     (forget_tried "$guest")
     rm -rf "$trial"
-    record failed "was cut off; went back to the old"
+    record failed "was cut off; went back to $old"
 }
 
 trial_was_cut_off() {
@@ -209,7 +217,7 @@ go_back() {
         problem="with $tried: $problem; with the old, to which it went back: ${now_runs%%"$NEWLINE"*}"
         ;;
     esac
-    record failed "went back to the old"
+    record failed "went back to $old"
     printf 'failed\n%s\n%s\n%s\n' "$problem" "$hint" "$journal" | install_file 600 "$trial_verdict"
     forget_tried "$1"
     rm -rf "$trial"
@@ -238,7 +246,7 @@ stop_tried() {
 # trial_end NAME: after the end of a trial, by whatever end. One that was killed leaves no guest down.
 trial_end() {
     set -e
-    guest=$1 verb=recover
+    guest=$1 verb=recover old='what it ran before'
     trial_paths "$1"
     lock
     settle_trial "$1"

@@ -91,7 +91,9 @@ def _behind(comparison: Comparison, booted: Deployment) -> Iterator[Finding]:
             "behind" if problem is None else "refused-commit",
             f"it boots commit {booted.checksum[:12]}, and {guest.source} is {newest[:12]} now"
             f"{'' if problem is None else f', which is refused: {problem}'}",
-            "Run deploys/upgrade.py to move it.",
+            "Run deploys/upgrade.py to move it."
+            if problem is None
+            else f"Fix the commit, or run deploys/upgrade.py with `--data retry={guest.name}`.",
             guest=guest.name,
             field="source",
             wanted=newest,

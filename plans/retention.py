@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def retention(comparison: Comparison) -> Iterator[Step | Finding]:
     """Undeploy what is neither booted, nor run, nor the fallback, nor pinned, nor among the latest `keep`."""
     guest = comparison.guest
-    if guest.source.guest or comparison.current is None or comparison.moves:
+    if guest.source.guest or guest.state == "stopped" or comparison.current is None or comparison.moves:
         return
     extra = _extra(comparison)
     if not extra:

@@ -26,6 +26,8 @@ def rollback_to(targets: MutableMapping[str, str]) -> Stage:
     def rollback(comparison: Comparison) -> Iterator[Step | Finding]:
         """Restart the guest with its other deployment; the commit that it leaves is not tried again."""
         guest, seen = comparison.guest, comparison.seen
+        if guest.state == "stopped" or guest.source.guest:
+            raise Refused(_cannot(comparison))
         known = {item.id for item in comparison.deployments}
         fallback = seen.fallback_deployment
         if guest.name not in targets and fallback in known and fallback:
@@ -44,8 +46,6 @@ def rollback_to(targets: MutableMapping[str, str]) -> Stage:
             seen=seen.current_deployment or "",
         )
         yield from unprepared(comparison)
-        if guest.state == "stopped":
-            return
         yield trial_step(
             comparison,
             "rollback",
@@ -54,6 +54,17 @@ def rollback_to(targets: MutableMapping[str, str]) -> Stage:
         )
 
     return rollback
+
+
+def _cannot(comparison: Comparison) -> Finding:
+    guest = comparison.guest
+    problem, hint = (
+        "it is stopped, and a rollback restarts it",
+        "Set its `state` to 'running', run deploys/guest.py.",
+    )
+    if guest.source.guest:
+        problem, hint = "it deploys for itself", "Roll it back in the guest, with ostree."
+    return Finding("impossible", problem, hint, guest=guest.name, field="state", severity="error")
 
 
 def _nothing(comparison: Comparison) -> Finding:

@@ -33,7 +33,8 @@ def trial_step(
     + diffs: of these files
     """
     guest, wanted = comparison.guest, comparison.definition
-    copies = ["snapshot"] if guest.snapshot and verb != "try" else []
+    # None of a rollback: the copy of before the upgrade is what it may need.
+    copies = ["snapshot"] if guest.snapshot and verb == "upgrade" else []
     payload = [f"trial {encoded(wanted.trial)}", *_check_lines(guest.checks), *copies, *lines]
     return Step(
         f"{text}{'; its root is root on the host' if guest.is_host_root else ''}",

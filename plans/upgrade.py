@@ -34,6 +34,9 @@ def upgrade_with(retry: Collection[str] = (), *, planning: bool = False) -> Stag
 
     def upgrade(comparison: Comparison) -> Iterator[Step | Finding]:
         """Pull what is newer while the guest runs; then deploy it and try it."""
+        if comparison.guest.state == "stopped":
+            yield from unprepared(comparison)
+            return
         name, newest = comparison.guest.name, newer(comparison)
         if newest is None:
             if not comparison.current:
@@ -44,8 +47,6 @@ def upgrade_with(retry: Collection[str] = (), *, planning: bool = False) -> Stag
         if problem is not None and name not in retry:
             raise Refused(_refused(comparison, problem))
         yield from unprepared(comparison, planning=planning)
-        if comparison.guest.state == "stopped":
-            return
         yield from _undrained(comparison)
         yield from _pinned_in_the_way(comparison)
         yield from _pull(comparison, newest)

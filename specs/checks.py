@@ -50,9 +50,12 @@ class Checks(Spec):
     in the guest, those of addresses in its network.
 
     + units: that must be active
-    + commands: for the guest's `sh`, as root; each must exit 0 within seconds
-    + tcp: ports that must accept a connection: `PORT` on the guest's loopback, or `ADDRESS:PORT`
-    + http: URLs that must be answered with a status of 200 to 399; certificates are not checked
+    + commands: for the guest's `sh`, as root; each must exit 0. Units and commands are tried every 0.5 s
+      until all pass: they must change nothing, and take less than 20 s together
+    + tcp: ports that must accept a connection: `PORT` on the guest's loopback, or `ADDRESS:PORT`. Takes
+      bash on the host
+    + http: URLs that must be answered with a status of 200 to 399; certificates are not checked. Takes
+      curl on the host
     + timeout_seconds: how long they may take to pass once the guest is up; 60 by default
     + settle_seconds: how long the guest must stay healthy then, until they are tried again; 0 by default
     """

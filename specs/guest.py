@@ -60,7 +60,7 @@ class Guest(Spec):
     + keep: how many of its older deployments an upgrade keeps beside the one that it boots, the one that it
       booted before and those that are pinned; 0 by default
     + pinned: commits whose deployments are never removed by an upgrade
-    + snapshot: keep a copy of its /var from before the last upgrade or rollback, `var.before` beside it, by
+    + snapshot: keep a copy of its /var from before the last upgrade, `var.before` beside it, by
       shared blocks (reflink): its file system must be able to, as btrfs and xfs are. False by default
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most

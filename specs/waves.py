@@ -13,13 +13,14 @@ from pyinfra_nspawn.specs.base import Items, Line, Spec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_BAD_NUMBER = re.compile(r"-?\d*%?|\d+ .*", re.ASCII)
 _SHARE = re.compile(r"([1-9][0-9]?|100)%", re.ASCII)
 
 
 def _wave(value: object) -> object:
     """Check a wave before pydantic tries the types of a union, each with an error of its own."""
     number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    text = isinstance(value, str) and bool(value) and not (value[0].isdigit() and not _SHARE.fullmatch(value))
+    text = isinstance(value, str) and bool(_SHARE.fullmatch(value) or not _BAD_NUMBER.fullmatch(value))
     if not (number or text):
         raise ValueError("must be a number of hosts, a share of them like 25%, or a host's or group's name")
     return value

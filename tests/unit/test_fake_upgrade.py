@@ -118,3 +118,11 @@ def test_hosts_agree_upon_the_waves(tmp_path):
     outcome = upgrade(tmp_path, fleet)
     assert outcome.code == 1
     assert "upgrade_waves: hosts have different ones; write it once, for all of them" in outcome.output
+
+
+def test_a_name_that_no_guest_has_is_refused(tmp_path):
+    outcome = run(
+        tmp_path, {"h0": behind()}, "-y", "--data", "rollback=wbe", deploys=("deploys/rollback.py",)
+    )
+    assert outcome.code == 1
+    assert "rollback: no guest is called wbe. Correct the name." in outcome.output

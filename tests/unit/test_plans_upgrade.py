@@ -314,3 +314,26 @@ def test_what_ostree_would_merge_from_instead_is_removed_and_said(version: str, 
     pinned = guest(source="local", sysroot=sysroot, pinned=(THIRD,))
     found = planned(pinned, seen, **facts)
     assert [item.field for item in found.errors] == (["pinned"] if goes else [])
+
+
+@pytest.mark.parametrize("seen", [{"refused_commits": {NEW: "x"}}, {}], ids=["refused", "not refused"])
+def test_a_stopped_guest_fails_nothing_and_loses_nothing(seen: dict[str, object]):
+    wanted = guest(source="local", state="stopped")
+    found = planned(wanted, replace(stopped(wanted), **seen), private=own(OLD, THIRD))
+    assert not found.errors
+    assert not found.steps
+
+
+def test_a_stopped_guest_is_not_rolled_back():
+    wanted = guest(state="stopped")
+    seen = replace(stopped(wanted), fallback=current(NEW))
+    found = error(plan(wanted, rollback_to({}), seen=seen, private=own(OLD, NEW)), "impossible")
+    assert found.problem == "it is stopped, and a rollback restarts it"
+
+
+def test_a_rollback_leaves_the_snapshot_of_before_the_upgrade():
+    wanted = guest(snapshot=True)
+    seen = replace(running(wanted), fallback=current(NEW))
+    host = replace(HOST, state_file_system="btrfs")
+    found = plan(wanted, rollback_to({}), seen=seen, private=own(OLD, NEW), host_facts=host)
+    assert "snapshot" not in step(found, "rollback").payload.splitlines()

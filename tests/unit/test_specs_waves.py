@@ -5,7 +5,7 @@ import pytest
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.waves import Waves
 
-TEN = [f"h{number}" for number in range(10)]
+TEN = ["10.0.0.5", *(f"h{number}" for number in range(1, 10))]
 GROUPS = {"canaries": ["h7", "h2"], **{name: [name] for name in TEN}}
 
 
@@ -19,6 +19,7 @@ GROUPS = {"canaries": ["h7", "h2"], **{name: [name] for name in TEN}}
         (("100%",), [10]),
         (("canaries",), [2, 8]),
         (("h5", 2), [1, 2, 7]),
+        (("10.0.0.5",), [1, 9]),
         ((50,), [10]),
     ],
 )
@@ -29,11 +30,11 @@ def test_waves(given: tuple[object, ...], sizes: list[int]):
 
 
 def test_a_group_comes_in_the_inventory_s_order():
-    assert Waves(upgrade_waves=("canaries", 1)).waves(TEN, GROUPS)[:2] == (("h2", "h7"), ("h0",))
+    assert Waves(upgrade_waves=("canaries", 1)).waves(TEN, GROUPS)[:2] == (("h2", "h7"), ("10.0.0.5",))
 
 
 def test_by_default_one_host_comes_first():
-    assert Waves().waves(TEN, GROUPS)[0] == ("h0",)
+    assert Waves().waves(TEN, GROUPS)[0] == ("10.0.0.5",)
 
 
 def test_a_host_that_this_run_leaves_out_is_in_no_wave():
