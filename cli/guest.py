@@ -63,15 +63,21 @@ def connection(loaded: Loaded, host: str, guest: str) -> Iterator[NspawnConnecto
 
     Raises `InventoryError` for a host that the inventory does not have or that is not reached over SSH.
     """
-    found = next((item for item in loaded.hosts if item.name.removeprefix("@ssh/") == host), None)
-    if found is None:
-        raise InventoryError(f"the inventory has no host {host}")
+    found = host_in(loaded, host)
     state = State()
     inventory = Inventory(([guest_as_host(found.name, _way_to(loaded, found), guest)], {}))
     state.init(inventory, loaded.state.config)
     (as_host,) = inventory
     with ctx_state.use(state), ctx_host.use(as_host):
         yield cast("NspawnConnector", as_host.connector)
+
+
+def host_in(loaded: Loaded, host: str) -> Host:
+    """Return a host of an inventory by its name; raise `InventoryError` where it has none of that name."""
+    found = next((item for item in loaded.hosts if item.name.removeprefix("@ssh/") == host), None)
+    if found is None:
+        raise InventoryError(f"the inventory has no host {host}")
+    return found
 
 
 def _way_to(loaded: Loaded, host: Host) -> dict[str, Any]:

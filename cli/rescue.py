@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyinfra.api.exceptions import InventoryError
 
 from pyinfra_nspawn import __version__
-from pyinfra_nspawn.cli.guest import connection, passed_on, raw_terminal, typed
+from pyinfra_nspawn.cli.guest import connection, host_in, passed_on, raw_terminal, typed
 from pyinfra_nspawn.facts.program import command_line
 from pyinfra_nspawn.operations._program import controller
 from pyinfra_nspawn.plans.render import define
@@ -43,11 +43,8 @@ def rescue(loaded: Loaded, host: str, guest: str, words: Sequence[str]) -> int:
 
 
 def _wanted(loaded: Loaded, host: str, guest: str) -> Guest:
-    """Return the guest as the inventory defines it: what it mounts, and behind which wall."""
-    found = next((item for item in loaded.hosts if item.name.removeprefix("@ssh/") == host), None)
-    if found is None:
-        raise InventoryError(f"the inventory has no host {host}")
-    guests = guests_from(found.data.dict(), f"inventory of {host}")
+    """Return the guest as the inventory defines it, with its mounts and its isolation."""
+    guests = guests_from(host_in(loaded, host).data.dict(), f"inventory of {host}")
     wanted = next((item for item in guests if item.name == guest), None)
     if wanted is None:
         raise InventoryError(f"the inventory has no guest {guest} on {host}")

@@ -49,7 +49,7 @@ def _make(file: Path) -> None:
 
 @contextmanager
 def written_beside(file: Path, text: str) -> Iterator[Path]:
-    """Write a new file beside another one, 0600, for the block to put into its place; remove what is left.
+    """Write a new file beside another one, 0600, for the block to rename or link; remove it afterwards.
 
     + file: the other one, which need not exist
 

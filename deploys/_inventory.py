@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from pyinfra_nspawn.specs.inventory import guests_from, named_in, settings_from
 from pyinfra_nspawn.specs.waves import Waves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pyinfra.api.state import State
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.specs.cluster import Node
 
 _WAVES = "upgrade_waves"
+_GIVEN_WAVES: WeakKeyDictionary[State, list[object]] = WeakKeyDictionary()
 _FLEETS: WeakKeyDictionary[State, dict[str, tuple[Guest, ...]]] = WeakKeyDictionary()
 
 
@@ -32,12 +34,10 @@ def guests_of_host() -> tuple[Guest, ...]:
 
     Raises `PyinfraError`, one readable line, when they are not what `Guest` describes.
     """
-    try:
+    with _in_one_line():
         guests = guests_from(host.data.dict(), f"inventory of {host.name}")
         if any(guest.k3s and guest.k3s.binary for guest in guests):
             guests = joined(host.name, {**_fleet(), host.name: guests})
-    except InvalidSpecError as error:
-        raise PyinfraError(str(error)) from None
     return staggered(guests, settings_of_host().starts_at_once)
 
 
@@ -46,10 +46,8 @@ def nodes_of_fleet() -> tuple[Node, ...]:
 
     Raises `PyinfraError`, one readable line, when the guests of a host are not what `Guest` describes.
     """
-    try:
+    with _in_one_line():
         return nodes_of(_fleet())
-    except InvalidSpecError as error:
-        raise PyinfraError(str(error)) from None
 
 
 def _fleet() -> dict[str, tuple[Guest, ...]]:
@@ -69,10 +67,8 @@ def _fleet() -> dict[str, tuple[Guest, ...]]:
 
 def named_in_data() -> Named:
     """Return the guests that `--data` names. Raises `PyinfraError` when they are not names."""
-    try:
+    with _in_one_line():
         return named_in(host.data.dict(), f"inventory of {host.name}")
-    except InvalidSpecError as error:
-        raise PyinfraError(str(error)) from None
 
 
 def refuse_unknown(key: str, names: Iterable[str]) -> None:
@@ -95,13 +91,29 @@ def upgrade_waves() -> tuple[tuple[str, ...], ...]:
     limited = [item.name for item in state.inventory if state.is_host_in_limit(item)]
     groups = {name: [item.name for item in hosts] for name, hosts in state.inventory.groups.items()}
     groups |= {item.name: [item.name] for item in state.inventory}
-    given = [item.data.dict()[_WAVES] for item in state.inventory if _WAVES in item.data.dict()]
+    given = _waves_of_hosts()
     if any(item != given[0] for item in given):
         raise PyinfraError(f"{_WAVES}: hosts have different ones; write it once, for all of them")
-    try:
+    with _in_one_line():
         waves = Waves.of({_WAVES: given[0]} if given else {}, "inventory")
         return waves.waves(limited, groups)
-    except ValueError as error:
+
+
+def _waves_of_hosts() -> list[object]:
+    """Return the `upgrade_waves` of all hosts of the inventory that have one; read once in a run."""
+    running = current_state()
+    if running not in _GIVEN_WAVES:
+        data = (item.data.dict() for item in running.inventory)
+        _GIVEN_WAVES[running] = [found[_WAVES] for found in data if _WAVES in found]
+    return _GIVEN_WAVES[running]
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Raise `PyinfraError`, which pyinfra shows as one line, for data that no spec describes."""
+    try:
+        yield
+    except InvalidSpecError as error:
         raise PyinfraError(str(error)) from None
 
 
@@ -110,7 +122,5 @@ def settings_of_host() -> HostSettings:
 
     Raises `PyinfraError`, one readable line, when it is not what `HostSettings` describes.
     """
-    try:
+    with _in_one_line():
         return settings_from(host.data.dict(), f"inventory of {host.name}")
-    except InvalidSpecError as error:
-        raise PyinfraError(str(error)) from None

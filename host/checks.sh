@@ -4,13 +4,11 @@
 
 # checked NAME PAYLOAD-FILE: a verdict upon a guest that is up: all checks pass in time.
 checked() {
-    _limits=$(grep '^check within ' "$2") || {
+    _within=$(sed -n 's/^check within \([0-9]*\) .*/\1/p' "$2")
+    [ -n "$_within" ] || {
         echo healthy
         return
     }
-    read -r _ _ _within _settle <<EOF
-$_limits
-EOF
     now
     _until=$((now + _within))
     while :; do

@@ -162,8 +162,7 @@ trial_cut_off() {
     set +e
     [ -d "$trial" ] && [ ! -e "$trial/kept" ] || return
     [ -s "$trial_verdict" ] || trial_was_cut_off
-    # In a shell of its own: whatever fails of it, the guest is back.
-    (forget_tried "$guest")
+    forget_tried "$guest"
     rm -rf "$trial"
     record failed "was cut off; went back to $old"
 }

@@ -304,7 +304,7 @@ units_of() {
     all_units_of "$1" "$2" | tr ',' '\n' | head -n 5 | listed
 }
 
-# all_units_of NAME STATE: each with a comma after it; of a name nothing but what may be in one.
+# all_units_of NAME STATE: names of valid characters only, each followed by a comma.
 all_units_of() {
     asked "$1" list-units --all --full --plain --no-legend --state="$2" 2>/dev/null | head -c "$GUEST_CAP" |
         sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.[a-z]*\) .*/\1/p' | tr '\n' ','

@@ -8,15 +8,8 @@
 
 # upgrade NAME SECONDS ON_DEGRADED DIGEST FILES KIND COMMIT PROGRAM-BYTES BYTES: the payload as of `try`.
 upgrade() {
-    name=$1 kind=$6 commit=$7
-    program=$(received "$8")
-    sent=$(received "$9")
-    plain_state=$state
-    recover "$name"
-    open_sysroot
-    root=$(root_of "$kind" "$name")
-    forward=no
-    before=$(chosen "$name")
+    commit=$7
+    begin_commit "$1" "$6" "$8" "$9"
     case $before in "$commit".*) return 0 ;; esac # another run has done it
     repo=$root/ostree/repo
     has_commit "$repo" "$commit" || die "its sysroot lacks commit $commit" "Run again."
@@ -29,19 +22,23 @@ upgrade() {
 
 # rollback NAME SECONDS ON_DEGRADED DIGEST FILES KIND DEPLOYMENT PROGRAM-BYTES BYTES: to a deployment that exists, with its /etc.
 rollback() {
-    name=$1 kind=$6 target=$7
-    program=$(received "$8")
-    sent=$(received "$9")
-    plain_state=$state
+    target=$7
+    begin_commit "$1" "$6" "$8" "$9"
+    [ "$before" != "$target" ] || return 0
+    [ -d "$root/ostree/deploy/$name/deploy/$target" ] || die "it has no deployment $target any more" "Run again."
+    ! grep -qs "^${target%.*} " "$state/$name/refused-commits" || forward=yes
+    try_commit "$kind boot $target" "$@"
+}
+
+# begin_commit NAME KIND PROGRAM-BYTES BYTES: sets name, kind, program, sent, root, before and forward, once no trial is under way.
+begin_commit() {
+    name=$1 kind=$2 forward=no plain_state=$state
+    program=$(received "$3")
+    sent=$(received "$4")
     recover "$name"
     open_sysroot
     root=$(root_of "$kind" "$name")
     before=$(chosen "$name")
-    [ "$before" != "$target" ] || return 0
-    [ -d "$root/ostree/deploy/$name/deploy/$target" ] || die "it has no deployment $target any more" "Run again."
-    forward=no
-    ! grep -qs "^${target%.*} " "$state/$name/refused-commits" || forward=yes
-    try_commit "$kind boot $target" "$@"
 }
 
 # DEPLOYMENT_KIB: what a deployment takes beside its kernel: directories, links and an /etc.
@@ -87,7 +84,7 @@ can_snapshot() {
     rm -f "$1"/.var.*
 }
 
-# settle_snapshots STATEROOT: removes what is no longer needed of snapshots, or was cut off.
+# settle_snapshots STATEROOT: remove unneeded and interrupted copies.
 settle_snapshots() {
     [ -e "$1/var.before" ] || [ ! -e "$1/.var.old" ] || mv -T "$1/.var.old" "$1/var.before"
     rm -rf --one-file-system "${1:?}"/.var.*
@@ -142,7 +139,8 @@ put_first() {
 # deploy_tried NAME: has $trial/current point at what is tried.
 deploy_tried() {
     read -r _kind _how _what <"$trial/commit"
-    _plain=$state
+    # The path that its unit may write to.
+    _own=$(root_of "$_kind" "$1")
     open_sysroot
     _root=$(root_of "$_kind" "$1")
     if [ "$_how" = deploy ]; then
@@ -160,9 +158,7 @@ deploy_tried() {
     fi
     # No `||`: within it the copy would not end at an error.
     if wants_snapshot "$(cat "$trial/payload")"; then snapshot_var "$_root/ostree/deploy/$1"; fi
-    # The path that its unit may write to.
-    state=$_plain
-    link "$(root_of "$_kind" "$1")/ostree/deploy/$1/deploy/$_id" "$trial/current"
+    link "$_own/ostree/deploy/$1/deploy/$_id" "$trial/current"
 }
 
 # new_deployments NAME SYSROOT COMMIT: of that commit, less those that the trial found.
@@ -171,11 +167,10 @@ new_deployments() {
     [ ! -e "$trial/known" ] || printf '%s\n' "$_now" | of "$1" "$3." | ids | sed 's/.* //' | grep -vxFf "$trial/known" || :
 }
 
-# forget_tried NAME: undeploys what a trial deployed that is not kept.
-forget_tried() {
+# forget_tried NAME: undeploys what a trial deployed that is not kept. In a shell of its own: it makes $state another path.
+forget_tried() (
     [ -e "$trial/commit" ] || return 0
     read -r _kind _ _what <"$trial/commit"
-    _plain=$state
     open_sysroot
     _root=$(root_of "$_kind" "$1")
     settle_snapshots "$_root/ostree/deploy/$1"
@@ -186,8 +181,7 @@ forget_tried() {
     done
     # A tree that ostree did not finish is in no list.
     [ ! -e "$trial/known" ] || [ -n "$_made" ] || admin "$_root" cleanup
-    state=$_plain
-}
+)
 
 # undeploy_one KIND NAME SYSROOT DEPLOYMENT
 undeploy_one() {
@@ -215,12 +209,10 @@ keep_commit() {
     settle_snapshots_of "$1" "$_kind"
 }
 
-settle_snapshots_of() { # NAME KIND
-    _plain=$state
+settle_snapshots_of() ( # NAME KIND
     open_sysroot
     settle_snapshots "$(root_of "$2" "$1")/ostree/deploy/$1"
-    state=$_plain
-}
+)
 
 tried_commit() { # NAME
     read -r _ _ _what <"$trial/commit"
@@ -231,20 +223,22 @@ tried_commit() { # NAME
 REFUSED_COMMITS=8
 
 refuse_commit() { # NAME COMMIT PROBLEM
-    _refused=$(grep -sv "^$2 " "$state/$1/refused-commits" || :)
-    printf '%s\n' "${_refused:+$_refused$NEWLINE}$2 $3" | tail -n "$REFUSED_COMMITS" | install_file 600 "$state/$1/refused-commits"
+    _others=$(other_refusals "$1" "$2")
+    printf '%s\n' "${_others:+$_others$NEWLINE}$2 $3" | tail -n "$REFUSED_COMMITS" | install_file 600 "$state/$1/refused-commits"
     sync -f "$state/$1"
 }
 
 accept_commit() { # NAME COMMIT
-    ! grep -qs "^$2 " "$state/$1/refused-commits" || {
-        _refused=$(grep -sv "^$2 " "$state/$1/refused-commits" || :)
-        if [ -n "$_refused" ]; then
-            printf '%s\n' "$_refused" | install_file 600 "$state/$1/refused-commits"
-        else
-            rm -f "$state/$1/refused-commits"
-        fi
-    }
+    _others=$(other_refusals "$1" "$2")
+    if [ -n "$_others" ]; then
+        printf '%s\n' "$_others" | install_file 600 "$state/$1/refused-commits"
+    else
+        rm -f "$state/$1/refused-commits"
+    fi
+}
+
+other_refusals() { # NAME COMMIT
+    grep -sv "^$2 " "$state/$1/refused-commits" || :
 }
 
 uptime_centiseconds() {

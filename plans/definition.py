@@ -11,18 +11,17 @@ from pyinfra_nspawn.plans.effective import effective
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import file_diff
 from pyinfra_nspawn.plans.outdated import outdated
-from pyinfra_nspawn.plans.step import Step, file_line
-from pyinfra_nspawn.plans.trial import trial_step
+from pyinfra_nspawn.plans.step import Step, file_line, payload_of
+from pyinfra_nspawn.plans.trial import root_warning, trial_step
 from pyinfra_nspawn.plans.unit import enablement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pyinfra_nspawn.facts.nspawn import FileSeen
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.finding import Kind
     from pyinfra_nspawn.plans.step import FileDiff
-    from pyinfra_nspawn.specs import Guest
 
 _OWNER = "0:0"
 _DIRECTORY = "700 0:0"
@@ -183,11 +182,11 @@ def _refused(comparison: Comparison) -> Finding | None:
 def _write(comparison: Comparison, changes: list[_Change], *, reload: bool) -> Step:
     texts = [change.text for change in changes] + (["daemon-reload"] if reload else [])
     return Step(
-        f"guest {comparison.guest.name}: {', '.join(texts)}{_root(comparison.guest)}",
+        f"guest {comparison.guest.name}: {', '.join(texts)}{root_warning(comparison.guest)}",
         "definition",
         comparison.guest.name,
         ("reload" if reload else "",),
-        _payload(change.line for change in changes),
+        payload_of(change.line for change in changes),
         diffs=_diffs(changes),
     )
 
@@ -211,14 +210,5 @@ def _try(comparison: Comparison, changes: list[_Change]) -> Step:
     )
 
 
-def _root(guest: Guest) -> str:
-    """Return what an administrator should know who allows it: see docs/concepts/isolation.md."""
-    return "; its root is root on the host" if guest.is_host_root else ""
-
-
 def _diffs(changes: list[_Change]) -> tuple[FileDiff, ...]:
     return tuple(change.diff for change in changes if change.diff)
-
-
-def _payload(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines if line)

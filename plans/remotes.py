@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.render.templates import render
-from pyinfra_nspawn.plans.step import Step, file_diffs, file_line
+from pyinfra_nspawn.plans.step import Step, file_diffs, file_line, payload_of
 from pyinfra_nspawn.specs.base import MANAGED
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def remotes(comparison: HostComparison) -> Iterator[Step | Finding]:
     yield Step(
         f"write the remotes of the host's /ostree that differ: {names}",
         "remotes",
-        payload="".join(f"{line}\n" for line in lines),
+        payload=payload_of(lines),
         diffs=file_diffs(present, {**changed, **dict.fromkeys(gone, "")}),
         sysroot=True,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pyinfra_nspawn.specs import Artifact
     from pyinfra_nspawn.specs.artifact import Kind
@@ -120,6 +120,11 @@ def encoded(text: str) -> str:
 def file_line(mode: str, path: str, content: str) -> str:
     """Return the line of a payload by which the program on the host installs a file."""
     return f"{mode} {path} {encoded(content)}"
+
+
+def payload_of(lines: Iterable[str]) -> str:
+    """Return lines as a payload; an empty one is left out."""
+    return "".join(f"{line}\n" for line in lines if line)
 
 
 def file_diffs(present: Mapping[str, str], desired: Mapping[str, str]) -> tuple[FileDiff, ...]:

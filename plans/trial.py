@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.health import files_to_look_for
-from pyinfra_nspawn.plans.step import Step, encoded
+from pyinfra_nspawn.plans.step import Step, encoded, payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyinfra_nspawn.plans.comparison import Comparison
     from pyinfra_nspawn.plans.step import FileDiff
+    from pyinfra_nspawn.specs import Guest
     from pyinfra_nspawn.specs.checks import Checks
 
 
@@ -37,7 +38,7 @@ def trial_step(
     copies = ["snapshot"] if guest.snapshot and verb == "upgrade" else []
     payload = [f"trial {encoded(wanted.trial)}", *_check_lines(guest.checks), *copies, *lines]
     return Step(
-        f"{text}{'; its root is root on the host' if guest.is_host_root else ''}",
+        f"{text}{root_warning(guest)}",
         verb,
         guest.name,
         (
@@ -47,11 +48,16 @@ def trial_step(
             files_to_look_for(guest),
             *arguments,
         ),
-        "".join(f"{line}\n" for line in payload if line),
+        payload_of(payload),
         diffs=diffs,
         program=True,
         sysroot=verb == "upgrade" and guest.sysroot == "shared",
     )
+
+
+def root_warning(guest: Guest) -> str:
+    """Return the end of a step's text about a guest without a wall: see docs/concepts/isolation.md."""
+    return "; its root is root on the host" if guest.is_host_root else ""
 
 
 def _check_lines(checks: Checks) -> Iterator[str]:

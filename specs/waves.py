@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
 
-from pyinfra_nspawn.specs.base import Items, Line, Spec
+from pyinfra_nspawn.specs.base import InvalidSpecError, Items, Line, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Waves(Spec):
         + hosts: all hosts to upgrade, in the inventory's order
         + groups: hosts by the name of a group, or of a host
 
-        Raises ValueError for a name that is neither a host's nor a group's.
+        Raises `InvalidSpecError` for a name that is neither a host's nor a group's.
 
         >>> Waves(upgrade_waves=(1, "50%")).waves(["a", "b", "c", "d"], {})
         (('a',), ('b', 'c'), ('d',))
@@ -63,5 +63,5 @@ def _taken(
     if match := _SHARE.fullmatch(wave):
         return tuple(left[: math.ceil(count * int(match[1]) / 100)])
     if wave not in groups:
-        raise ValueError(f"upgrade_waves: there is no host or group {wave}")
+        raise InvalidSpecError("upgrade_waves", f"there is no host or group {wave}")
     return tuple(name for name in left if name in groups[wave])

@@ -69,8 +69,9 @@ host_store() {
 
 # PATH BASE64 of each file of a remote that is ours.
 host_remote_files() {
-    for _file in "$etc"/ostree/remotes.d/*.conf "$etc"/ostree/pyinfra-nspawn/*.asc; do
-        ! is_ours "$_file" || printf '%s %s\n' "$_file" "$(base64 -w 0 "$_file")"
+    # One process for all of them: every look asks.
+    grep -lsxF "$MANAGED" "$etc"/ostree/remotes.d/*.conf "$etc"/ostree/pyinfra-nspawn/*.asc | while read -r _file; do
+        printf '%s %s\n' "$_file" "$(base64 -w 0 "$_file")"
     done
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The OSTree sysroots of a host: its own, called `/`, and the private ones of its guests; see facts/ostree.py.
 
-# facts_sysroots [commit:CHECKSUM] [offer:REMOTE:REF] [path:PATH]...: all of them, and what is asked for besides.
+# facts_sysroots [commit:CHECKSUM] [offer:REMOTE:REF] [path:PATH]...: all sysroots, and the given commits, offers and paths.
 facts_sysroots() {
     # shellcheck disable=SC2046 # names have no spaces
     sysroots_of / $(private_sysroots)
