@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from tests.lab import lan
+from tests.lab.command_lines import command_lines
 from tests.lab.conftest import Outcome, pyinfra, remote_commands
 from tests.lab.guest import inside
 from tests.lab.k3s_stand_in import built, sha256_of
@@ -27,6 +26,7 @@ from tests.lab.shell import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.lab import Host
     from tests.lab.lan import Lan
@@ -120,27 +120,10 @@ def made(
     """The cluster, the run that made it, and the command lines of that time in which the token was."""
     assert network.holder
     found = Cluster(fresh, tmp_path_factory.mktemp("k3s") / "inventory.py", built(OLD), {}, {})
-    over, seen = threading.Event(), set[str]()
-    watcher = threading.Thread(target=watch, args=(over, seen))
-    watcher.start()
-    try:
+    with command_lines() as seen:
         outcome = found.run("-y", "-vvv", "--json")
-    finally:
-        over.set()
-        watcher.join()
     assert outcome.code == 0, outcome.stderr[-5000:]
-    return found, outcome, seen
-
-
-def watch(over: threading.Event, seen: set[str]) -> None:
-    """Collect command lines with the token in them: hosts and guests are processes of this machine."""
-    while not over.wait(0.02):
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                if TOKEN.encode() in (line := path.read_bytes()):
-                    seen.add(line.decode(errors="replace"))
-            except OSError:
-                continue
+    return found, outcome, {line for line in seen if TOKEN in line}
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.command_lines import command_lines
 from tests.lab.conftest import ROOT, deploy
 from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.lab import Host
@@ -42,32 +38,6 @@ def guest(text: str) -> dict[str, object]:
 
 def told(text: str) -> list[str]:
     return [form for form in FORMS if form in text]
-
-
-# A process of its own: where pyinfra is imported every thread is a greenlet, which must give way.
-LOOK = """
-import json, pathlib, select, sys
-found = set()
-while not select.select([sys.stdin], [], [], 0)[0]:
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.add(path.read_bytes().decode(errors="replace"))
-        except OSError:
-            continue  # it has ended
-print(json.dumps(sorted(found)))
-"""
-
-
-@contextmanager
-def command_lines() -> Iterator[list[str]]:
-    """Collect all command lines of this machine while the block runs, the hosts of the lab among them."""
-    found: list[str] = []
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", LOOK], stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield found
-        finally:
-            found += json.loads(process.communicate()[0])
 
 
 def inventory(folder: Path, text: str) -> str:

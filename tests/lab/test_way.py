@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.command_lines import command_lines
 from tests.lab.conftest import PYINFRA, ROOT, pyinfra, succeed
 from tests.lab.paths import SSH_CONFIG
 from tests.lab.test_connector import deploy_of
-from tests.lab.test_secrets import command_lines
 from tests.lab.test_verify import PYTEST
 
 if TYPE_CHECKING:
