@@ -13,7 +13,7 @@ from pyinfra_nspawn.operations._look import current_state
 from pyinfra_nspawn.plans.stagger import staggered
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.cluster import joined, nodes_of
-from pyinfra_nspawn.specs.inventory import guests_from, named_in, settings_from
+from pyinfra_nspawn.specs.inventory import archive_data_in, guests_from, named_in, settings_from
 from pyinfra_nspawn.specs.waves import Waves
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyinfra.api.state import State
 
     from pyinfra_nspawn.specs import Guest, HostSettings, Named
+    from pyinfra_nspawn.specs.archive import ArchiveData
     from pyinfra_nspawn.specs.cluster import Node
 
 _WAVES = "upgrade_waves"
@@ -69,6 +70,32 @@ def named_in_data() -> Named:
     """Return the guests that `--data` names. Raises `PyinfraError` when they are not names."""
     with _in_one_line():
         return named_in(host.data.dict(), f"inventory of {host.name}")
+
+
+def archive_data() -> ArchiveData:
+    """Return what `--data` says of archives. Raises `PyinfraError` when it is not what they take."""
+    with _in_one_line():
+        return archive_data_in(host.data.dict(), f"inventory of {host.name}")
+
+
+def guest_to_restore() -> tuple[str, str]:
+    """Return host and name of the guest that `--data restore=` names; both empty where it names none.
+
+    Raises `PyinfraError` for a guest that the inventory does not have, or has on several hosts.
+    """
+    wanted = archive_data().restore
+    if not wanted:
+        return "", ""
+    where, _, name = wanted.rpartition(":")
+    with _in_one_line():
+        fleet = _fleet()
+    found = [item for item, guests in fleet.items() if any(guest.name == name for guest in guests)]
+    found = [item for item in found if where in ("", item.removeprefix("@ssh/"))]
+    if not found:
+        raise PyinfraError(f"restore: no guest is called {wanted}. Add it to the inventory of its new host.")
+    if len(found) > 1:
+        raise PyinfraError(f"restore: {', '.join(found)} have a guest {name}. Write {found[0]}:{name}.")
+    return found[0], name
 
 
 def refuse_unknown(key: str, names: Iterable[str]) -> None:

@@ -161,6 +161,24 @@ class Upgraded(Record):
 
 
 @dataclass(frozen=True)
+class Backup(Record):
+    """An archive of a guest that its host keeps.
+
+    + file: its name, which begins with the time at which it was taken: `20260102T030405Z.tar`
+    + size: in bytes
+    """
+
+    file: str
+    size: int
+
+    @property
+    def taken(self) -> str:
+        """When it was taken, as an ISO 8601 time in UTC; empty where its name does not say."""
+        match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\.", self.file, re.ASCII)
+        return "{}-{}-{}T{}:{}:{}Z".format(*match.groups()) if match else ""
+
+
+@dataclass(frozen=True)
 class GuestSeen(Record):
     """A guest as a host has it; every field is empty for a guest that does not exist.
 
@@ -179,6 +197,9 @@ class GuestSeen(Record):
     + k3s: its files of k3s and its state as a node; None without files
     + refused_commits: why commits are not tried again, by their checksums
     + upgraded: its last upgrade or rollback; None without one
+    + backups: its archives on the host, the oldest first
+    + restoring: digest of the archive that it is being restored from, where that was cut off; None else
+    + restored: digest of the archive that it was restored from; None for any other guest
     + trial: `running` while a change is tried, `interrupted` when that was cut off; None else
     """
 
@@ -197,6 +218,9 @@ class GuestSeen(Record):
     k3s: Placed | None = None
     refused_commits: dict[str, str] = field(default_factory=dict)
     upgraded: Upgraded | None = None
+    backups: tuple[Backup, ...] = ()
+    restoring: str | None = None
+    restored: str | None = None
     trial: str | None = None
 
     @property
@@ -228,6 +252,9 @@ _OF_GUESTS = frozenset(
         "refused",
         "refused-commits",
         "upgraded",
+        "backups",
+        "restoring",
+        "restored",
         "k3s-placed",
         "trial",
         "definition",
@@ -321,6 +348,9 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         k3s=_placed(named["k3s-placed"]) if "k3s-placed" in named else None,
         refused_commits=_refused_commits(named.get("refused-commits")),
         upgraded=_upgraded(named.get("upgraded")),
+        backups=_backups(named.get("backups")),
+        restoring=_text(named, "restoring"),
+        restored=_text(named, "restored"),
         trial=_text(named, "trial"),
     )
 
@@ -340,6 +370,15 @@ def _upgraded(part: Part | None) -> Upgraded | None:
     if len(words) != len(Upgraded.__dataclass_fields__) or not all(map(str.isdecimal, words[:2])):
         return None
     return Upgraded(int(words[0]), int(words[1]) / 100, words[2])
+
+
+def _backups(part: Part | None) -> tuple[Backup, ...]:
+    """Read lines `FILE BYTES`."""
+    if part is None:
+        return ()
+    refuse_failed([part])
+    lines = (line.partition(" ") for line in sorted(part.lines))
+    return tuple(Backup(one_line(file), int(size)) for file, _, size in lines if file)
 
 
 def _placed(part: Part) -> Placed:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
-import re
 import shlex
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -32,9 +31,11 @@ _ORDER = (
     "upgrade",
     "checks",
     "rescue",
+    "archive",
     "networkmanager",
     "network",
     "machine",
+    "store",
     "k3s",
     "facts/host",
     "facts/network",
@@ -48,12 +49,9 @@ _ORDER = (
 
 @functools.cache
 def text() -> str:
-    """Return the program as it is sent: functions only, and the dispatcher `main`; no line of comment."""
-    return "".join(line for line in source().splitlines(keepends=True) if not _COMMENT.match(line))
-
-
-# What looks like one within a quoted text is one of another language that has the same.
-_COMMENT = re.compile(r"[ \t]*#")
+    """Return the program as it is sent: functions and `main`, without comments and indentation."""
+    lines = (line.lstrip(" ") for line in source().splitlines(keepends=True))
+    return "".join(line for line in lines if not line.startswith("#"))
 
 
 def source() -> str:

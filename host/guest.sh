@@ -135,7 +135,7 @@ definition_directories() {
     chown 0:0 "$_credentials"
     chmod 0700 "$_credentials"
     rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.fallback.new "$state/$1"/.refused.new "$state/$1"/.refused-commits.new \
-        "$state/$1"/.upgraded.new "$state/$1"/.stateroot.new \
+        "$state/$1"/.upgraded.new "$state/$1"/.stateroot.new "$state/$1"/.restoring.new "$state/$1"/.restored.new \
         "$etc/systemd/system/systemd-nspawn@$1.service.d"/.*.new
 }
 
@@ -226,7 +226,11 @@ remove() {
     fi
     [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
     k3s_unplace "$name"
-    rm -rf "$own/credentials" "$own/refused" "$own/refused-commits" "$own/unwritten" "$own/upgraded" "$own/fallback" \
+    for _root in "$own" "$sysroot"; do
+        rm -rf --one-file-system "$_root/ostree/deploy/$name/.restored" "$_root/ostree/deploy/$name/.restored.new"
+    done
+    rm -rf "$own/credentials" "$own/refused" "$own/refused-commits" "$own/unwritten" "$own/upgraded" "$own/fallback" "$own/restored" \
         "$own/current"
+    rm -f "$own/restoring"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
 }

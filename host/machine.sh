@@ -102,7 +102,7 @@ layer() {
 decommission() {
     if [ -d "$state" ]; then
         left=$(find "$state" -mindepth 1 -maxdepth 1 ! -name .version ! -name .k3s ! -name lost+found -printf '%f ' | printable)
-        [ -z "$left" ] || die "$state still has ${left% }" "Remove these guests with \`purge: True\`, then run again."
+        [ -z "$left" ] || die "$state still has ${left% }" "Remove these guests with \`purge: True\`, take .backups away, then run again."
         result=changed
         rm -rf "$state/.version" "$state/.k3s"
         # It may be a file system of its own.

@@ -2,7 +2,8 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
-# MODE is facts, change, node, await, rescue, trial, trial-end, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
+# MODE is facts, change, node, await, rescue, archive, archive-bytes, or what runs apart: trial, trial-end, backup, backup-end,
+# network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
 # package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
 # them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
@@ -34,8 +35,12 @@ main() {
     node) node "$@" ;;
     await) await_all "$@" ;;
     rescue) rescue "$@" ;;
+    archive) archive_facts "$@" ;;
+    archive-bytes) archive_bytes "$@" ;;
     trial) trial "$@" ;;
     trial-end) trial_end "$@" ;;
+    backup) backup_run "$@" ;;
+    backup-end) backup_end "$@" ;;
     network-trial) network_trial "$@" ;;
     network-revert) network_revert "$@" ;;
     *) die "the program knows no $mode" "Use one version of pyinfra-nspawn." ;;
@@ -140,25 +145,23 @@ step() {
     shift
     case $verb in
     adopt) adopt "$@" ;;
+    backup) backup "$@" ;;
     current) current "$@" ;;
     decommission) decommission ;;
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
     guest-links) guest_links "$@" ;;
-    k3s-append) k3s_append "$@" ;;
     k3s-answers) k3s_answers "$@" ;;
     k3s-await) k3s_await "$@" ;;
     k3s-cordoned) k3s_cordoned "$@" ;;
     k3s-delete-node) k3s_delete_node "$@" ;;
     k3s-drain) k3s_drain "$@" ;;
-    k3s-fetch) k3s_fetch "$@" ;;
     k3s-founds) k3s_founds "$@" ;;
     k3s-hold) k3s_hold "$@" ;;
     k3s-host) k3s_host "$@" ;;
     k3s-leave) k3s_leave "$@" ;;
     k3s-left) k3s_left "$@" ;;
     k3s-place) k3s_place "$@" ;;
-    k3s-prune) k3s_prune "$@" ;;
     k3s-start) k3s_start "$@" ;;
     k3s-uncordon) k3s_uncordon "$@" ;;
     k3s-unplace) k3s_unplace "$@" ;;
@@ -174,9 +177,14 @@ step() {
     remotes) remotes "$@" ;;
     remove) remove "$@" ;;
     restart) restart "$@" ;;
+    restore) restore "$@" ;;
+    restore-begin) restore_begin "$@" ;;
     rollback) rollback "$@" ;;
     selinux) selinux "$@" ;;
     stateroot) stateroot "$@" ;;
+    store-append) store_append "$@" ;;
+    store-fetch) store_fetch "$@" ;;
+    store-prune) store_prune "$@" ;;
     sysctl) sysctl_file "$@" ;;
     try) try "$@" ;;
     unit) unit "$@" ;;

@@ -49,25 +49,43 @@ try() {
     run_trial "$1" "$2" "$3" "$digest" "$5"
 }
 
-# run_trial NAME SECONDS ON_DEGRADED DIGEST FILES: in its unit, which takes the lock; reports its verdict.
+# run_trial NAME SECONDS ON_DEGRADED DIGEST FILES: in its unit; reports its verdict.
 run_trial() {
-    unlock
-    # shellcheck disable=SC2086 # none, or words
-    systemd-run --quiet --collect --unit="pyinfra-nspawn-trial-$name" --property=Type=oneshot --property=PrivateMounts=yes \
-        --property="ExecStopPost=-/bin/sh -c 'test ! -e $trial/program || exec sh $trial/program trial-end $name'" \
-        --description="Try a change of guest $name" \
-        sh "$trial/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \
-        trial "$@" || :
-    lock_again
-    verdict=$(cat "$trial_verdict" || :)
-    rm -f "$trial_verdict"
+    run_apart trial "$trial" "Try a change of guest $name" "$@"
     if [ -z "$verdict" ]; then
         recover "$name"
         die "the trial of its change was cut off" "Run again."
     fi
-    by='' # the trial has recorded it
+    report_verdict
+}
+
+# run_apart KIND DIRECTORY DESCRIPTION NAME WORD...: run the program in DIRECTORY in mode KIND, in a unit that outlives the connection
+# and takes the lock itself; in mode KIND-end after it, however it ends. Sets verdict to what it leaves; nothing where it was cut off.
+run_apart() {
+    _kind=$1 _directory=$2 _description=$3
+    shift 3
+    unlock
+    # shellcheck disable=SC2086 # none, or words
+    systemd-run --quiet --collect --unit="pyinfra-nspawn-$_kind-$1" --property=Type=oneshot --property=PrivateMounts=yes \
+        --property="ExecStopPost=-/bin/sh -c 'test ! -e $_directory/program || exec sh $_directory/program $_kind-end $1'" \
+        --description="$_description" \
+        sh "$_directory/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \
+        "$_kind" "$@" || :
+    lock_again
+    verdict=$(cat "$run/pyinfra-nspawn/verdict/$1" || :)
+    rm -f "$run/pyinfra-nspawn/verdict/$1"
+}
+
+report_verdict() {
+    by='' # the unit has recorded it
     journal=$(printf '%s\n' "$verdict" | sed 1,3d)
     conclude "$name" "$(printf '%s\n' "$verdict" | sed 3q)" "$journal"
+}
+
+# install_program PATH: what runs apart.
+install_program() {
+    # shellcheck disable=SC2016 # for the shell that reads it
+    printf '%s\nmain "$@"\n' "$program" | install_file 700 "$1"
 }
 
 definition_lines() {
@@ -92,8 +110,7 @@ prepare_trial() {
         esac
     done
     printf '%s\n' "$sent" | install_file 600 "$trial/payload"
-    # shellcheck disable=SC2016 # for the shell that reads it
-    printf '%s\nmain "$@"\n' "$program" | install_file 700 "$trial/program"
+    install_program "$trial/program"
 }
 
 # trial NAME SECONDS ON_DEGRADED DIGEST FILES: in a unit of its own.

@@ -76,12 +76,16 @@ wants_snapshot() { # PAYLOAD
 # can_snapshot STATEROOT: fails where files cannot share their blocks; the guest still runs.
 can_snapshot() {
     settle_snapshots "$1"
-    echo shared >"$1/.var.one"
-    cp --reflink=always "$1/.var.one" "$1/.var.two" 2>/dev/null || {
-        rm -f "$1"/.var.*
+    shares_blocks "$1" ||
         die "the file system of its /var cannot share blocks, as \`snapshot\` needs" "Set \`snapshot\` to False, or use btrfs or xfs."
-    }
-    rm -f "$1"/.var.*
+}
+
+shares_blocks() { # STATEROOT
+    echo shared >"$1/.var.one"
+    _shared=no
+    ! cp --reflink=always "$1/.var.one" "$1/.var.two" 2>/dev/null || _shared=yes
+    rm -f "$1/.var.one" "$1/.var.two"
+    [ "$_shared" = yes ]
 }
 
 # settle_snapshots STATEROOT: remove unneeded and interrupted copies.

@@ -54,11 +54,11 @@ def look_back(limit: int) -> tuple[Change, ...] | Unreadable:
 
     + limit: how many entries, the latest
     """
-    return _ask(History(), limit=limit)
+    return ask(History(), limit=limit)
 
 
 def _snapshot(**asked: Any) -> Snapshot:  # noqa: ANN401 - arguments of the fact
-    found = _ask(SnapshotFacts(), **asked)
+    found = ask(SnapshotFacts(), **asked)
     return Snapshot(found, found, found, found) if isinstance(found, Unreadable) else found
 
 
@@ -95,7 +95,7 @@ def _paths(guest: Guest) -> Iterator[str]:
     yield from (device.split()[0] for device in guest.devices)
 
 
-def _ask(fact: FactBase[T], **asked: Any) -> T | Unreadable:  # noqa: ANN401 - arguments of the fact
+def ask(fact: FactBase[T], **asked: Any) -> T | Unreadable:  # noqa: ANN401 - arguments of the fact
     """Read a fact by its command.
 
     pyinfra's `get_fact` would take such a host away at once, and stop with a traceback where it is the last

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api.operation import operation
 
+from pyinfra_nspawn.operations._archives import restoration_of
 from pyinfra_nspawn.operations._converge import converge_guests
 from pyinfra_nspawn.operations._look import current_host, current_state
 from pyinfra_nspawn.operations._order import NodeOrder, UpgradeOrder
-from pyinfra_nspawn.operations._turns import rollbacks_of, turns_of
+from pyinfra_nspawn.operations._turns import backups_of, rollbacks_of, turns_of
 from pyinfra_nspawn.plans import guest as plans
 from pyinfra_nspawn.plans import ready
+from pyinfra_nspawn.plans.backup import backup_with
 from pyinfra_nspawn.plans.k3s_node import k3s_node
+from pyinfra_nspawn.plans.restore import restore_with, restored
 from pyinfra_nspawn.plans.retention import retention
 from pyinfra_nspawn.plans.rollback import rollback_to
 from pyinfra_nspawn.plans.upgrade import upgrade_with
+from pyinfra_nspawn.specs.archive import ArchiveData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +180,60 @@ def rollback(guests: Sequence[Guest]) -> Commands:
     """
     stages = (plans.recover, rollback_to(rollbacks_of(current_state(), current_host())))
     yield from converge_guests(guests, stages, "all guests boot what they booted before")
+
+
+@operation()
+def backup(guests: Sequence[Guest], settings: HostSettings | None = None, copied_to: str = "") -> Commands:
+    """Write an archive of each of these guests on their host, and copy it to the controller if asked to.
+
+    + guests: the guests
+    + settings: the inventory's `nspawn_host`, for its `backup_key`
+    + copied_to: a directory of the controller; none by default
+
+    An archive holds a guest's /etc and /var, the commit that it boots, and its definition without secrets.
+    The guest is stopped while that is read; where its files can share blocks (btrfs, xfs), only while they
+    are copied. It is started again whatever becomes of the archive, and of the controller. Each run writes a
+    new archive; the host keeps the guest's latest `backups` (0600, in /var/lib/pyinfra-nspawn/.backups).
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.backup(name="Backup", guests=(Guest(name="web"),), copied_to="/srv/backups")
+    """
+    latest = backups_of(current_state(), current_host())
+    key = settings.backup_key if settings else ""
+    stage = backup_with(current_host().name, latest, key=key, copied_to=copied_to)
+    yield from converge_guests(guests, (plans.recover, stage), "there is no guest to back up")
+
+
+@operation()
+def restore(guest: Guest, archive: str = "", identity: str = "same", original: str = "") -> Commands:
+    """Make a guest again from an archive, on the host that it was taken on or on another.
+
+    + guest: the guest, which the host must not have, nor the /var of one of its name
+    + archive: the path of a file of the controller, or `host:FILE`; by default the latest that the host keeps
+    + identity: `same`, or `new`: without the original's machine id, host name and SSH host keys
+    + original: `gone` where the host that the archive was taken on cannot be asked
+
+    The guest boots the archive's commit, from the host's repository or from the remote of its `source`. It is
+    refused where the original runs on another host, or starts with it, unless it gets a new identity. What is
+    in the archive is unpacked where it reaches nothing of the host.
+
+    **Example:**
+
+    .. code:: python
+
+        nspawn.restore(name="Restore", guest=Guest(name="web"), archive="/srv/backups/lab1-web.tar")
+    """
+    wanted = ArchiveData.of({"archive": archive, "identity": identity, "original": original}, "restore")
+    restoration = restoration_of(guest, wanted)
+    begin, finish = restore_with(restoration)
+    stages = (
+        *(plans.recover, begin, plans.stateroot, plans.commit, plans.deployment, finish),
+        *(plans.k3s_place, plans.definition, plans.unit),
+    )
+    yield from converge_guests((restored(guest, restoration),), stages, "it was restored before")
 
 
 @operation()

@@ -19,6 +19,7 @@ from pyinfra_nspawn.plans.place import stateroot
 from pyinfra_nspawn.plans.plan import Plan
 from pyinfra_nspawn.plans.preflight import newer_state
 from pyinfra_nspawn.plans.recover import is_interrupted, recover
+from pyinfra_nspawn.plans.restore import half_restored
 from pyinfra_nspawn.plans.step import Step
 from pyinfra_nspawn.plans.unit import unit
 
@@ -90,6 +91,8 @@ def _due(comparison: Comparison, stages: Sequence[Stage]) -> tuple[Stage, ...]:
         return tuple(stages)
     if is_interrupted(comparison):
         return (recover,)
+    if comparison.found.restoring and "restore" not in comparison.stages:
+        raise Refused(half_restored(comparison))
     if errors := tuple(foreign(comparison)):
         raise Refused(*errors)
     return tuple(stages)

@@ -34,7 +34,7 @@ def k3s_bring(comparison: Comparison) -> Iterator[Step | Finding]:
     for path, artifact in lacking.items():
         problem = f"the host does not have {described(artifact)}"
         yield Finding("missing", problem, guest=guest.name, field="k3s", wanted=artifact.sha256)
-        verb, manner = ("k3s-append", "send") if artifact.path else ("k3s-fetch", "fetch")
+        verb, manner = ("store-append", "send") if artifact.path else ("store-fetch", "fetch")
         yield Step(
             f"{manner} {described(artifact)}{_progress(comparison, host, artifact)}",
             verb,
@@ -50,7 +50,7 @@ def k3s_prune(comparison: HostComparison) -> Iterator[Step | Finding]:
     if unused:
         names = ", ".join(key[:_SHOWN] for key in unused)
         yield Finding("extra", f"files of k3s that no guest has: {names}", field="k3s", seen=" ".join(unused))
-        yield Step(f"remove files of k3s: {names}", "k3s-prune", arguments=tuple(sorted(wanted)))
+        yield Step(f"remove files of k3s: {names}", "store-prune", arguments=tuple(sorted(wanted)))
 
 
 def described(artifact: Artifact) -> str:

@@ -41,7 +41,7 @@ class Transfer:
     """A file that a host gets, in as many commands as that takes.
 
     + artifact: the file
-    + kind: `binary` or `images`; a binary must be of the host's architecture
+    + kind: a binary must be of the host's architecture
     """
 
     artifact: Artifact
@@ -96,6 +96,7 @@ class Step:
     + confirmation: of a change that may cut the connection; None for all others
     + transfer: of a file that is brought in a loop of commands; None for all others
     + turn: of a node of a cluster; None for all others
+    + copied_to: a directory of the controller, for what a backup has made; None for nothing
     """
 
     text: str
@@ -110,6 +111,7 @@ class Step:
     confirmation: Confirmation | None = None
     transfer: Transfer | None = None
     turn: Turn | None = None
+    copied_to: str | None = None
 
 
 def encoded(text: str) -> str:

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pyinfra_nspawn.specs.base import Line, Spec
 from pyinfra_nspawn.specs.names import matching
 
-Kind = Literal["binary", "images"]
-"""An executable of the host's architecture, or an archive of container images."""
+Kind = Literal["binary", "images", "archive"]
+"""An executable of the host's architecture, an archive of container images, or one of a guest."""
 
 Sha256 = Annotated[Line, matching(r"[0-9a-f]{64}", "must be a sha256: 64 lower-case hex digits")]
 

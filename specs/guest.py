@@ -62,6 +62,7 @@ class Guest(Spec):
     + pinned: commits whose deployments are never removed by an upgrade
     + snapshot: keep a copy of its /var from before the last upgrade, `var.before` beside it, by
       shared blocks (reflink): its file system must be able to, as btrfs and xfs are. False by default
+    + backups: how many of its archives its host keeps, the latest; 3 by default
     + start_timeout_seconds: how long a start may take until the guest says `running`; 120 by default, a day
       at most
     + binds: directories and files of the host
@@ -102,6 +103,7 @@ class Guest(Spec):
     keep: int = Field(default=0, ge=0)
     pinned: Annotated[tuple[Commit, ...], Items] = ()
     snapshot: bool = False
+    backups: int = Field(default=3, ge=1)
     start_timeout_seconds: int = Field(default=120, gt=0, le=86400)
     binds: Annotated[tuple[Bind, ...], Items] = ()
     devices: Annotated[tuple[Device, ...], Items] = ()
@@ -214,10 +216,12 @@ class Named(Spec):
     """The guests that a run is told of by `--data`: a name, or a list of names.
 
     + adopt: to adopt
+    + backup: to back up
     + retry: whose refused commit an upgrade tries again
     + rollback: to boot the deployment that they booted before
     """
 
     adopt: Names = ()
+    backup: Names = ()
     retry: Names = ()
     rollback: Names = ()

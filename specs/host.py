@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pyinfra_nspawn.specs.archive import BackupKey
 from pyinfra_nspawn.specs.base import Items, Spec
 from pyinfra_nspawn.specs.network import Bridge
 from pyinfra_nspawn.specs.remote import Remote
@@ -26,6 +27,9 @@ class HostSettings(Spec):
     + free_mib: MiB that must be free below /var before a guest is made; 256 by default
     + starts_at_once: how many guests start side by side when the host starts; 4 by default
     + bridge: a bridge for the guests; see `Bridge`. None by default
+    + backup_key: what backups are encrypted to, with what the host has of age(1) and gpg(1): a recipient of
+      age (`age1...`, or an SSH public key), or an OpenPGP public key in ASCII armor. Empty by default: they
+      are not encrypted
     + remotes: of the host's repository, for the sources of guests; see `Remote`. Other remotes of the host
       stay as they are
     """
@@ -36,6 +40,7 @@ class HostSettings(Spec):
     free_mib: int = 256
     starts_at_once: int = Field(default=4, gt=0)
     bridge: Bridge | None = None
+    backup_key: BackupKey = ""
     remotes: Annotated[tuple[Remote, ...], Items] = ()
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pyinfra_nspawn.specs.archive import ArchiveData
 from pyinfra_nspawn.specs.base import InvalidSpecError
 from pyinfra_nspawn.specs.guest import Guest, Guests, Named
 from pyinfra_nspawn.specs.host import HostSettings
@@ -59,6 +60,17 @@ def named_in(data: Data, where: str) -> Named:
     ('web',)
     """
     return Named.of({name: data.get(name) or () for name in Named.model_fields}, where)
+
+
+def archive_data_in(data: Data, where: str) -> ArchiveData:
+    """Return what a run is told of archives by `--data`, or by a host's data.
+
+    + data: the host's data
+    + where: begins the message of an error
+
+    Raises `InvalidSpecError`, one line, when it is not what `ArchiveData` describes.
+    """
+    return ArchiveData.of({name: data[name] for name in ArchiveData.model_fields if name in data}, where)
 
 
 def settings_from(data: Data, where: str) -> HostSettings:

@@ -16,7 +16,8 @@ _BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _END = "-----END PGP PUBLIC KEY BLOCK-----"
 
 
-def _armored(text: str) -> str:
+def armored(text: str) -> str:
+    """Return an OpenPGP public key in ASCII armor; raise `ValueError` for anything else."""
     lines = text.strip().splitlines()
     if not (lines and lines[0].strip() == _BEGIN and lines[-1].strip() == _END):
         raise ValueError("must be a public key in ASCII armor, as `gpg --armor --export` prints it")
@@ -33,7 +34,7 @@ RemoteUrl = Annotated[
         "must be like https://ostree.example.org/repo, without a user",
     ),
 ]
-GpgKey = Annotated[str, AfterValidator(_armored)]
+GpgKey = Annotated[str, AfterValidator(armored)]
 # 32 bytes.
 Ed25519Key = Annotated[Line, matching(r"[A-Za-z0-9+/]{43}=", "must be 32 bytes in base64")]
 

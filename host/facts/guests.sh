@@ -174,6 +174,7 @@ looked_up() {
 guest_facts() { # NAME
     value "guest $1" ""
     guest_directory "$1"
+    guest_backups "$1"
     guest_files "$1"
     guest_credentials "$1"
     guest_image "$1"
@@ -194,9 +195,14 @@ guest_directory() { # NAME
     [ ! -d "$state/$1/k3s" ] || brief "k3s-placed $1" guest_placed "$state/$1/k3s"
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
-    for _file in refused-commits upgraded; do
+    for _file in refused-commits upgraded restoring restored; do
         [ ! -f "$state/$1/$_file" ] || brief "$_file $1" head -c 4000 "$state/$1/$_file"
     done
+}
+
+# A line `FILE BYTES` for each of its archives.
+guest_backups() { # NAME
+    [ ! -d "$state/.backups/$1" ] || brief "backups $1" find "$state/.backups/$1" -name '[0-9]*.tar*' -printf '%f %s\n'
 }
 
 # `file SHA256 PATH` of each file of k3s that is placed for it, `joined HOW CLUSTER NODE` and `cordoned`; the digest is empty where

@@ -38,7 +38,7 @@ def append(
     """Send a file's bytes from an offset on, or some of them."""
     payload = base64.b64encode(content[offset:upto])
     words = (given.get("sha256") or sha256(content), kind, str(len(content)), str(offset), str(len(payload)))
-    return machine.run("change", "host", "--", "k3s-append", "-", *words, payload=payload)
+    return machine.run("change", "host", "--", "store-append", "-", *words, payload=payload)
 
 
 def stored(machine: Machine) -> list[str]:
@@ -61,12 +61,12 @@ def test_a_file_arrives_in_pieces_and_is_resumed_where_it_was_cut_off(machine: M
     assert first.snapshot.host.stored[sha256(BINARY)].size == 1000
     assert not first.snapshot.host.stored[sha256(BINARY)].whole
     passed_over = append(machine, BINARY, offset=2000)
-    assert passed_over.steps() == {"k3s-append": "nothing"}
+    assert passed_over.steps() == {"store-append": "nothing"}
     assert passed_over.snapshot.host.stored[sha256(BINARY)].size == 1000
     assert append(machine, BINARY, offset=1000).snapshot.host.stored[sha256(BINARY)].whole
     assert stored(machine) == [sha256(BINARY)]
     assert machine.shell("stat -c %a state/.k3s state/.k3s/*") == "700\n755\n"
-    assert append(machine, BINARY).steps() == {"k3s-append": "nothing"}
+    assert append(machine, BINARY).steps() == {"store-append": "nothing"}
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_only_what_nobody_has_and_nobody_is_to_get_is_removed(machine: Machine):
     append(machine, OTHER)
     append(machine, ARCHIVE, "images", upto=100)
     place(machine, "web", k3s=BINARY)
-    prune = ("change", "host", "--", "k3s-prune", "-")
-    assert machine.run(*prune, sha256(OTHER)).steps() == {"k3s-prune": "changed"}
+    prune = ("change", "host", "--", "store-prune", "-")
+    assert machine.run(*prune, sha256(OTHER)).steps() == {"store-prune": "changed"}
     assert set(stored(machine)) == {sha256(BINARY), sha256(OTHER)}
-    assert machine.run(*prune).steps() == {"k3s-prune": "changed"}
+    assert machine.run(*prune).steps() == {"store-prune": "changed"}
     assert stored(machine) == [sha256(BINARY)]
-    assert machine.run(*prune).steps() == {"k3s-prune": "nothing"}
+    assert machine.run(*prune).steps() == {"store-prune": "nothing"}
 
 
 def test_a_file_that_cannot_be_written_keeps_nothing_of_it(machine: Machine):
@@ -179,14 +179,14 @@ def served(*, ranges: bool = True) -> Iterator[tuple[str, list[str]]]:
 
 def fetch(machine: Machine, url: str, content: bytes = BINARY) -> Answer:
     words = (sha256(content), "binary", "5", str(len(url)))
-    return machine.run("change", "host", "--", "k3s-fetch", "-", *words, payload=url.encode())
+    return machine.run("change", "host", "--", "store-fetch", "-", *words, payload=url.encode())
 
 
 def test_a_url_is_fetched_by_the_host_and_resumed(machine: Machine):
     append(machine, BINARY, upto=1000)
     with served() as (url, asked):
-        assert fetch(machine, f"{url}/k3s").steps() == {"k3s-fetch": "changed"}
-        assert fetch(machine, f"{url}/k3s").steps() == {"k3s-fetch": "nothing"}
+        assert fetch(machine, f"{url}/k3s").steps() == {"store-fetch": "changed"}
+        assert fetch(machine, f"{url}/k3s").steps() == {"store-fetch": "nothing"}
     assert asked == ["bytes=1000-"]
     assert stored(machine) == [sha256(BINARY)]
 
@@ -204,9 +204,9 @@ def test_what_arrived_whole_before_it_was_cut_off_is_not_fetched_again(machine: 
 def test_a_server_that_cannot_continue_is_asked_for_all_of_it(machine: Machine):
     append(machine, BINARY, upto=1000)
     with served(ranges=False) as (url, asked):
-        assert fetch(machine, f"{url}/k3s").steps() == {"k3s-fetch": "nothing"}
+        assert fetch(machine, f"{url}/k3s").steps() == {"store-fetch": "nothing"}
         assert stored(machine) == []
-        assert fetch(machine, f"{url}/k3s").steps() == {"k3s-fetch": "changed"}
+        assert fetch(machine, f"{url}/k3s").steps() == {"store-fetch": "changed"}
     assert asked == ["bytes=1000-", "all"]
     assert stored(machine) == [sha256(BINARY)]
 

@@ -173,7 +173,7 @@ def test_a_node_that_an_upgrade_left_cordoned_takes_pods_again():
 
 def test_what_the_host_lacks_is_brought_before():
     found = planned(node(binary=OTHER), stored={BINARY: STORED[BINARY], ARCHIVE: STORED[ARCHIVE]})
-    assert [step.verb for step in found.steps] == ["k3s-append", "k3s-node"]
+    assert [step.verb for step in found.steps] == ["store-append", "k3s-node"]
 
 
 def placing(wanted: Guest, placed: Placed | None) -> Plan:

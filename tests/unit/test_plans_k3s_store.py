@@ -28,7 +28,7 @@ def planned(binary: object = PATH, local: object = None, **fields: object) -> Pl
 
 def test_a_file_is_sent_unless_the_host_has_it():
     (step,) = planned().steps
-    assert (step.verb, step.transfer.kind) == ("k3s-append", "binary")
+    assert (step.verb, step.transfer.kind) == ("store-append", "binary")
     assert step.text == "send k3s (000000000000) (70 MiB)"
     (step,) = planned(stored={DIGEST: Stored(8 * MIB, 1, whole=False)}).steps
     assert step.text == "send k3s (000000000000) (70 MiB, 8 MiB of it are there)"
@@ -37,7 +37,7 @@ def test_a_file_is_sent_unless_the_host_has_it():
 
 def test_a_url_is_fetched_by_the_host():
     (step,) = planned(URL).steps
-    assert (step.verb, step.text) == ("k3s-fetch", "fetch k3s (000000000000)")
+    assert (step.verb, step.text) == ("store-fetch", "fetch k3s (000000000000)")
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def pruned(*guests: object, **stored: Stored) -> Plan:
 def test_what_no_guest_has_or_will_get_is_removed():
     alone, shared = Stored(MIB, 1, whole=True), Stored(MIB, 2, whole=True)
     (step,) = pruned(**{"1": alone, "2": shared}).steps
-    assert (step.verb, step.arguments) == ("k3s-prune", ())
+    assert (step.verb, step.arguments) == ("store-prune", ())
     (step,) = pruned(guest(k3s={"binary": PATH}), **{"0": alone, "1": alone}).steps
-    assert (step.verb, step.arguments) == ("k3s-prune", (DIGEST,))
+    assert (step.verb, step.arguments) == ("store-prune", (DIGEST,))
     assert pruned(guest(k3s={"binary": PATH}), **{"0": alone, "2": shared}) == Plan("")
     assert pruned(guest(k3s={"binary": PATH}, state="absent"), **{"0": alone}).steps
