@@ -173,7 +173,7 @@ def test_a_new_machine_is_made_of_the_same_archive(hosts: dict[str, Host], copie
     keys = "cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || :"
     before = second.succeed(STARTED), inside(second, "web", keys)
     twin = {**WEB, "name": "twin"}
-    data = {"archive": str(copied), "restore": "twin"}
+    data = {"archive": str(copied), "restore": "lab2:twin"}
     refused = pyinfra("--limit", "lab2", "-y", "deploys/restore.py", guests=[twin], **data)
     assert any("the archive is of guest web" in line for line in refused.lines("lab2"))
     outcome = pyinfra(
