@@ -68,15 +68,15 @@ def opened_while_it_ran(log: Path, host: Host, guest: str, before: str, after: s
     """Return the calls that named a path below the /etc or /var that a guest had when it ran."""
     stopped, started = map(seconds, host.succeed(SHOWN.format(guest)).splitlines())
     directory = DIRECTORIES[guest]
-    runs: dict[str, Callable[[float], bool]] = {
-        f"{directory}/deploy/{before}/etc/": lambda at: at < stopped,
-        f"{directory}/deploy/{after}/etc/": lambda at: at > started,
-        f"{directory}/var/": lambda at: at < stopped or at > started,
-    }
+    runs: list[tuple[str, Callable[[float], bool]]] = [
+        (f"{directory}/deploy/{before}/etc/", lambda at: at < stopped),
+        (f"{directory}/deploy/{after}/etc/", lambda at: at > started),
+        (f"{directory}/var/", lambda at: at < stopped or at > started),
+    ]
     found = []
     for line in log.read_text(errors="replace").splitlines():
         match = re.match(r"\d+ +(\d+\.\d+) (.*)", line)
-        if match and any(path in match[2] and when(float(match[1])) for path, when in runs.items()):
+        if match and any(path in match[2] and when(float(match[1])) for path, when in runs):
             found.append(line)
     return found
 
@@ -103,3 +103,20 @@ def test_an_upgrade_opens_nothing_of_a_guest_that_runs(fresh: dict[str, Host], t
     for guest, directory in DIRECTORIES.items():
         assert f"{directory}/deploy/{second}.0" in text  # it sees what there is to see
         assert opened_while_it_ran(log, host, guest, f"{first}.0", f"{second}.0") == []
+
+
+def test_a_backup_opens_nothing_of_a_guest_that_runs(fresh: dict[str, Host], tmp_path: Path):
+    install_tools({"strace": "strace", "ps": "procps"})
+    name, log = "lab2", tmp_path / "log"
+    host = fresh[name]
+    first = commit(host, REF, release("one"))
+    succeed("--limit", name, "-y", guests=GUESTS)
+    with traced(host, log):
+        outcome = pyinfra("--limit", name, "-y", "deploys/backup.py", guests=GUESTS)
+        for guest in DIRECTORIES:
+            inside(host, guest, "cat /usr/lib/lab-release")
+    assert outcome.code == 0, outcome.stderr
+    text = log.read_text(errors="replace")
+    for guest, directory in DIRECTORIES.items():
+        assert f"{directory}/var" in text  # it sees what there is to see
+        assert opened_while_it_ran(log, host, guest, f"{first}.0", f"{first}.0") == []
