@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 WIDTHS = (80, 140)
-DRAWINGS = ("sysroot", "isolation", "network", "confirmation", "upgrade")
+DRAWINGS = ("sysroot", "isolation", "network", "confirmation", "upgrade", "backup")
 TABLES = {
     "guest": Guest,
     "guest_network": GuestNetwork,

@@ -71,6 +71,8 @@ class GuestStatus(Report):
     """When it was last upgraded or rolled back, as an ISO 8601 time in UTC; empty if never."""
     down_seconds: float | None = None
     """How long it was down for that, until it was healthy; None if never."""
+    backup: str = ""
+    """When its latest archive on its host was taken, as an ISO 8601 time in UTC; empty without one."""
     autostart: bool | None
     """Whether it starts with its host; None where that is not known."""
     failed_units: tuple[str, ...] = ()
@@ -214,7 +216,7 @@ def _guest(name: str, wanted: Guest | None, snapshot: Snapshot) -> GuestStatus:
 
 
 def _life(name: str, wanted: Guest | None, seen: GuestSeen, snapshot: Snapshot) -> dict[str, Any]:
-    """Return what a guest boots next, and what became of its last upgrade."""
+    """Return what a guest boots next, what became of its last upgrade, and when it was last backed up."""
     deployments = {item.id: item for item in deployments_of(name, snapshot)}
     boots = deployments.get(seen.current_deployment or "")
     fallback = deployments.get(seen.fallback_deployment or "")
@@ -230,6 +232,7 @@ def _life(name: str, wanted: Guest | None, seen: GuestSeen, snapshot: Snapshot) 
         "refused_problem": seen.refused_commits.get(refused, ""),
         "upgraded": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if last else "",
         "down_seconds": last.down_seconds if last else None,
+        "backup": seen.backups[-1].taken if seen.backups else "",
     }
 
 
@@ -304,6 +307,7 @@ def _details(guest: GuestStatus, now: datetime) -> Iterator[str]:
         (guest.fallback, f"falls back to {guest.fallback[:_DIGITS]}"),
         (guest.pinned, f"pinned: {', '.join(commit[:_DIGITS] for commit in guest.pinned)}"),
         (guest.upgraded, f"upgraded {_age(guest.upgraded, now)} ago, down {guest.down_seconds or 0:.1f} s"),
+        (guest.backup, f"backed up {_age(guest.backup, now)} ago"),
         (manual, "does not start with its host"),
         (guest.failed_units, f"failed: {', '.join(guest.failed_units)}"),
         (guest.restarting_units, f"restarting: {', '.join(guest.restarting_units)}"),

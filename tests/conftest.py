@@ -30,6 +30,10 @@ with mock.patch("gevent.monkey.patch_all"):
 SECONDS = {
     "lab/test_nodes.py": 350,
     "lab/test_upgrade.py": 330,
+    "lab/test_backup.py": 90,
+    "lab/test_backup_killed.py": 85,
+    "lab/test_paths_opened.py": 100,
+    "host/test_archives.py": 90,
     "host/test_killed.py": 220,
     "lab/test_unfit.py": 210,
     "lab/test_network_reverts.py": 210,

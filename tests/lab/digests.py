@@ -38,9 +38,9 @@ def fill(directory: Path, count: int) -> None:
             os.chown(file, FOREIGN[number % len(FOREIGN)], FOREIGN[(number + 1) % len(FOREIGN)])
         file.chmod(chance.choice([0o600, 0o644, 0o4755, 0o2750, 0]))
         os.utime(file, ns=(0, chance.randrange(10**18)))
-    with (directory / "holes").open("wb") as file:
-        file.seek(64 * 2**20)
-        file.write(b"end")
+    with (directory / "holes").open("wb") as sparse:
+        sparse.seek(64 * 2**20)
+        sparse.write(b"end")
     (directory / "link").symlink_to("../../../../etc/shadow")
     (directory / "absolute").symlink_to("/etc/shadow")
     os.mkfifo(directory / "pipe", 0o640)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyinfra_nspawn.facts.archive import Archive, read_archive
+from pyinfra_nspawn.facts.base import Unreadable
 from tests.lab.commits import commit, release
 from tests.lab.conftest import Outcome, pyinfra, succeed
 from tests.lab.digests import digests, fill
@@ -31,7 +33,6 @@ STARTED = f"systemctl show {UNIT} -p ExecMainStartTimestampMonotonic --value"
 BACKUPS = f"/{OWN}/.backups"
 WEB: dict[str, Any] = {"name": "web", "source": REF, "start_timeout_seconds": 60}
 STOPPED = {**WEB, "state": "stopped", "autostart": False}
-OTHER = {"private": "private", "shared": "private"}
 GONE = {**WEB, "state": "absent", "purge": True}
 
 
@@ -197,7 +198,7 @@ def test_a_new_machine_is_made_of_the_same_archive(hosts: dict[str, Host], copie
 @pytest.mark.parametrize("sysroot", ["private", "shared"])
 def test_a_removed_guest_comes_back_from_its_hosts_archive(hosts: dict[str, Host], sysroot: str):
     first = hosts["lab1"]
-    before = digests(var(first, sysroot=OTHER[sysroot]) / "data")
+    before = digests(var(first) / "data")
     assert len(before) > FILES
     succeed("--limit", "lab1", "-y", guests=[GONE])
     assert not var(first).exists()
@@ -215,7 +216,7 @@ def test_a_removed_guest_comes_back_from_its_hosts_archive(hosts: dict[str, Host
 
 
 def test_what_was_restored_is_backed_up_in_its_turn(hosts: dict[str, Host]):
-    """Now in the host's own sysroot. Of five archives the latest three are kept."""
+    """Now in the host's own sysroot; the latest two archives are kept."""
     first = hosts["lab1"]
     shared = {**WEB, "sysroot": "shared", "backups": 2}
     names = []
@@ -224,3 +225,45 @@ def test_what_was_restored_is_backed_up_in_its_turn(hosts: dict[str, Host]):
         names = first.succeed(f"ls {BACKUPS}/web").split()
     assert len(names) == 2
     assert inside(first, "web", "systemctl is-system-running") == "running\n"
+
+
+KEYS = """
+export GNUPGHOME=/var/tmp/gpg
+mkdir -p -m 0700 $GNUPGHOME
+gpg --batch --quiet --passphrase "" --quick-generate-key backup default default never 2>/dev/null
+gpg --armor --export
+"""
+
+
+def test_an_archive_is_encrypted_before_it_is_written(hosts: dict[str, Host], tmp_path: Path):
+    first = hosts["lab1"]
+    key = first.succeed(KEYS, timeout=120)
+    shared = [{**WEB, "sysroot": "shared"}]
+    outcome = backup("lab1", guests=shared, nspawn_host={"backup_key": key}, backup_to=str(tmp_path))
+    assert outcome.code == 0, outcome.stderr
+    (path,) = tmp_path.iterdir()
+    assert path.suffix == ".gpg"
+    name = first.succeed(f"ls {BACKUPS}/web").split()[-1]
+    plain = first.sysroot / "ostree/deploy/host/var/tmp/plain.tar"
+    first.succeed(
+        f"gpg --homedir=/var/tmp/gpg --quiet --output=/var/tmp/plain.tar --decrypt {BACKUPS}/web/{name}"
+    )
+    found = read_archive(str(plain))
+    assert isinstance(found, Archive)
+    assert found.guest == "web"
+    assert isinstance(read_archive(str(path)), Unreadable)
+    refused = restore(archive=str(path), guest="lab1:web")
+    assert any("must be decrypted before" in line for line in refused.lines("lab1")), refused.stderr
+
+
+def test_without_the_program_to_encrypt_it_there_is_no_archive_and_the_guest_is_left_alone(
+    hosts: dict[str, Host],
+):
+    first = hosts["lab1"]
+    before = first.succeed(f"{STARTED}; ls {BACKUPS}/web")
+    outcome = backup(
+        "lab1", guests=[{**WEB, "sysroot": "shared"}], nspawn_host={"backup_key": f"age1{'q' * 58}"}
+    )
+    assert outcome.code == 1
+    assert any("the host has no age" in line for line in outcome.lines("lab1")), outcome.stderr
+    assert first.succeed(f"{STARTED}; ls {BACKUPS}/web") == before

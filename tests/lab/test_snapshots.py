@@ -11,6 +11,7 @@ from tests.lab.conftest import Outcome, pyinfra, succeed
 from tests.lab.guest import inside
 from tests.lab.lab import install_tools
 from tests.lab.shell import run
+from tests.lab.test_paths_opened import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,20 @@ def test_a_bad_commit_leaves_the_copy_of_before_it(host: Host):
     assert host.succeed(f"cat {BEFORE}/data") == "new\n"
     assert inside(host, "web", "cat /usr/lib/lab-release /var/data") == "two\nnew\n"
     assert host.succeed(f"ls -d {BEFORE}/../.var* || :") == ""
+
+
+def test_a_backup_reads_a_copy_while_the_guest_runs(host: Host):
+    outcome = pyinfra("--limit", "lab1", "-y", "deploys/backup.py", guests=[WEB])
+    assert outcome.code == 0, outcome.stderr
+    (name,) = host.succeed(f"ls {OWN}/.backups/web").split()
+    written = float(host.succeed(f"stat -c %.6Y {OWN}/.backups/web/{name}"))
+    shown = host.succeed(
+        "systemctl show --timestamp=us+utc --value -p ExecMainStartTimestamp systemd-nspawn@web"
+    )
+    assert seconds(shown.strip()) < written
+    assert host.succeed(f"tar -xOf {OWN}/.backups/web/{name} var/data") == "new\n"
+    assert host.succeed(f"ls -A {BEFORE}/.. | grep '^[.]' || :") == ""
+    host.succeed(f"rm -r {OWN}/.backups")
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ FIELDS = {
         "on_change": lambda of: of(st.sampled_from(["restart", "report"])),
         "on_degraded": lambda of: of(st.sampled_from(["fail", "report"])),
         "checks": lambda of: data(Checks, of),
+        "backups": lambda of: of(st.integers(1, 9)),
         "keep": lambda of: of(st.integers(0, 9)),
         "pinned": lambda of: some(of(COMMIT)),
         "snapshot": lambda of: of(st.booleans()),
@@ -237,6 +238,7 @@ FIELDS = {
         "free_mib": lambda of: of(NUMBER),
         "starts_at_once": lambda of: of(NUMBER),
         "bridge": lambda of: st.none() | data(Bridge, of),
+        "backup_key": lambda of: of(st.sampled_from(["", f"age1{'q' * 58}"])),
         "remotes": lambda of: some(data(Remote, of)),
     },
     Remote: {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.network import Link, Network
-from pyinfra_nspawn.facts.nspawn import Upgraded
+from pyinfra_nspawn.facts.nspawn import Backup, Upgraded
 from pyinfra_nspawn.reports.status import LinkStatus, Status, status_of
 from pyinfra_nspawn.reports.visit import Visit
 from pyinfra_nspawn.specs import HostSettings
@@ -59,15 +59,18 @@ def test_what_a_guest_boots_next_and_what_became_of_its_upgrades():
         fallback=current(THIRD),
         refused_commits={NEW: "x.service failed"},
         upgraded=Upgraded(1767225600, 4.31, OLD),
+        backups=(Backup("20251231T000000Z.tar", 1), Backup("20260102T120000Z.tar.age", 1)),
     )
     visit = Visit("one", HostSettings(), (wanted,), snapshot(seen, own(OLD, THIRD)))
     (found,) = status_of([visit]).hosts[0].guests
     assert (found.commit, found.next, found.fallback, found.pinned) == (OLD, OLD, THIRD, (THIRD,))
     assert (found.behind, found.refused, found.refused_problem) == (True, NEW, "x.service failed")
     assert (found.upgraded, found.down_seconds) == ("2026-01-01T00:00:00Z", 4.31)
+    assert found.backup == "2026-01-02T12:00:00Z"
     shown = io.StringIO()
     status_of([visit]).show(shown, now=datetime(2026, 1, 3, tzinfo=UTC))
     for text in (
+        "backed up 12 h ago",
         f"refused {NEW[:12]}: x.service failed",
         f"falls back to {THIRD[:12]}",
         f"pinned: {THIRD[:12]}",
