@@ -73,19 +73,19 @@ def named_in_data() -> Named:
 
 
 def archive_data() -> ArchiveData:
-    """Return what `--data` says of archives. Raises `PyinfraError` when it is not what they take."""
+    """Return the data keys of a backup and a restore. Raises `PyinfraError` for what they do not take."""
     with _in_one_line():
         return archive_data_in(host.data.dict(), f"inventory of {host.name}")
 
 
 def guest_to_restore() -> tuple[str, str]:
-    """Return host and name of the guest that `--data restore=` names; both empty where it names none.
+    """Return host and name of the guest that `--data restore=` names.
 
-    Raises `PyinfraError` for a guest that the inventory does not have, or has on several hosts.
+    Raises `PyinfraError` for none, and for a guest that the inventory does not have, or has on several hosts.
     """
     wanted = archive_data().restore
     if not wanted:
-        return "", ""
+        raise PyinfraError("restore: no guest is named. Write `--data restore=NAME`.")
     where, _, name = wanted.rpartition(":")
     with _in_one_line():
         fleet = _fleet()

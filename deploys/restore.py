@@ -1,8 +1,9 @@
-"""Restore a guest: `pyinfra INVENTORY deploys/restore.py --data restore=NAME [--data archive=FILE]`."""
+"""Restore a guest: `pyinfra INVENTORY deploys/restore.py --data restore=NAME [--data restore_from=FILE]`."""
 
 from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
 from pyinfra_nspawn.deploys._inventory import archive_data, guest_to_restore, guests_of_host
@@ -17,9 +18,15 @@ def restore() -> None:
     if host.name != where:
         return
     (guest,) = (item for item in guests_of_host() if item.name == name)
+    if guest.state == "absent":
+        raise PyinfraError(f"restore: the `state` of guest {name} is 'absent'. Set it to 'running'.")
     data = archive_data()
     nspawn.restore(
-        name="Restore", guest=guest, archive=data.archive, identity=data.identity, original=data.original
+        name="Restore",
+        guest=guest,
+        archive=data.restore_from,
+        identity=data.restore_as,
+        original=data.restore_original,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def parse_archive(file: str, manifest: str, seal: str, size: int, sha256: str = 
 
 
 def _digits(text: str) -> str:
-    return f"{int(text, 16):064x}"
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError("no sha256")
+    return text
 
 
 def read_archive(path: str) -> Archive | Unreadable:
@@ -113,9 +116,10 @@ def _manifest(file: BinaryIO) -> str:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             first = archive.next()
-            content = archive.extractfile(first) if first and first.name == "manifest" else None
+            is_manifest = first is not None and first.isreg() and first.name == "manifest"
+            content = archive.extractfile(first) if first and is_manifest else None
             return content.read(_MANIFEST_BYTES).decode(errors="replace") if content else ""
-    except tarfile.TarError:
+    except (tarfile.TarError, ValueError, KeyError, EOFError, OverflowError):
         return ""
 
 

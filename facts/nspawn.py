@@ -198,7 +198,8 @@ class GuestSeen(Record):
     + refused_commits: why commits are not tried again, by their checksums
     + upgraded: its last upgrade or rollback; None without one
     + backups: its archives on the host, the oldest first
-    + restoring: digest of the archive that it is being restored from, where that was cut off; None else
+    + restoring: `DIGEST IDENTITY` of the archive that it is being restored from, where that was interrupted;
+      None else
     + restored: digest of the archive that it was restored from; None for any other guest
     + trial: `running` while a change is tried, `interrupted` when that was cut off; None else
     """

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # A guest in one file, and a guest made of such a file: on this host again, or on another.
 #
-# An archive is a tar file of `manifest` (lines KEY VALUE), `guest.json` (the guest as the inventory had it), `etc` and `var`. A
-# line with the digest of all that follows it; tar does not read so far. The host keeps them in .backups/NAME. One that is
-# written has a name that ends in .part.
-# $backup is what a backup needs: its payload and the program; `ran` says that the guest is started again.
-# Of a guest that is restored, `restoring` holds the digest of the archive until all is in its place, and `restored` from then on.
+# An archive is a tar file of `manifest` (lines KEY VALUE), `guest.json` (the guest as the inventory had it), `etc` and `var`. A last
+# line has the digest of all before it; tar does not read so far. The host keeps archives in .backups/NAME; while one is
+# written its name ends in .part.
+# $backup holds what a backup needs: its payload and the program; `ran` says that the guest is to be started again, `begun` that it was.
+# Of a guest that is restored, `restoring` holds `DIGEST IDENTITY` until all is in its place; `restored` then holds the digest.
 
 ARCHIVE_FORMAT=1
 SEAL='pyinfra-nspawn sha256'
@@ -28,7 +28,9 @@ backup() {
     [ -d "$state/$name/current/" ] || die "the host has no guest $name" "Run deploys/guest.py."
     refuse_restoring "$name"
     backup_paths "$name"
+    await_backup "$name"
     settle_backup "$name"
+    refuse_later_archive
     result=changed
     (
         umask 077
@@ -54,6 +56,26 @@ backup() {
     report_verdict
 }
 
+# await_backup NAME: of another run, whose controller may have died.
+await_backup() {
+    while :; do
+        case $(systemctl show --value -p ActiveState "pyinfra-nspawn-backup-$1.service") in
+        active | activating | deactivating) ;;
+        *) break ;;
+        esac
+        unlock
+        sleep 0.5
+        lock_again
+    done
+}
+
+# The latest archive is known by its name, which has the time.
+refuse_later_archive() {
+    _latest=$(latest_archive)
+    [ "$(printf '%s\n' "$(date -u +%Y%m%dT%H%M%SZ).tar" "$_latest" | sort | tail -n 1)" != "$_latest" ] ||
+        die "an archive of it is from the future: $_latest" "Set the host's clock, or move that file away."
+}
+
 sent_part() { # NAME
     sed -n "s/^$1 //p" "$backup/payload" | base64 -d
 }
@@ -74,6 +96,7 @@ backup_run() {
     [ -e "$backup/payload" ] || exit 0
     trap 'backup_cut_off' EXIT
     exec 2>"$backup/said"
+    refuse_meanwhile "$1"
     case $(systemctl show --value -p ActiveState "$unit") in
     active | activating | reloading)
         : >"$backup/ran"
@@ -89,6 +112,14 @@ backup_run() {
     start_again "$unit"
     conclude_backup "$@"
     rm -rf "$backup"
+}
+
+# refuse_meanwhile NAME: what another run began while this one waited for the lock.
+refuse_meanwhile() {
+    if systemctl is-active --quiet "pyinfra-nspawn-rescue-$1.service" || is_tried "$1" || [ -e "$state/$1/restoring" ]; then
+        echo "another run has changed it" >&2
+        return 1
+    fi
 }
 
 # start_again UNIT: once, if it ran.
@@ -116,7 +147,7 @@ copy_tree() (
     rm -rf --one-file-system "$stateroot/.backup"
     shares_blocks "$stateroot" || exit 0
     mkdir -m 0700 "$stateroot/.backup"
-    cp -a --reflink=auto "$deployment/etc" "$stateroot/var" "$stateroot/.backup/"
+    cp -ax --reflink=auto "$deployment/etc" "$stateroot/var" "$stateroot/.backup/"
     : >"$backup/copied"
 )
 
@@ -129,23 +160,28 @@ write_archive() {
     _etc=$deployment _var=$stateroot
     if [ -e "$backup/copied" ]; then
         _etc=$stateroot/.backup _var=$stateroot/.backup
-    else
-        enough_to_archive "$_etc/etc" "$_var/var"
     fi
+    enough_to_archive "$_etc/etc" "$_var/var"
     complete_manifest "$1" "$_etc/etc"
     step='write the archive'
     (umask 077 && : >"$_part")
     { archived "$_etc" "$_var" || : >"$backup/failed"; } | sealed | encrypted >"$_part"
-    [ ! -e "$backup/failed" ] && [ -s "$backup/digest" ]
+    [ ! -e "$backup/failed" ] && [ -e "$backup/sealed" ]
     sync "$_part"
     mv -T "$_part" "$archives/$archive"
     sync "$archives"
-    (open_sysroot && locate "$1" && rm -rf --one-file-system "$stateroot/.backup")
+    remove_copy "$1"
 }
 
-# enough_to_archive DIRECTORY...: of a guest that is down. Other guests need some of the file system too.
+remove_copy() ( # NAME
+    open_sysroot
+    locate "$1"
+    rm -rf --one-file-system "$stateroot/.backup"
+)
+
+# enough_to_archive DIRECTORY...: of a guest that is down, or a copy. Other guests need some of the file system too.
 enough_to_archive() {
-    _needed=$(du -sck "$@" | sed -n '$s/[^0-9].*//p')
+    _needed=$(du -sckx "$@" | sed -n '$s/[^0-9].*//p')
     _free=$(free_kib "$archives")
     [ "$_free" -gt $((_needed + _needed / 10 + DEPLOYMENT_KIB)) ] || {
         echo "its /etc and /var take $((_needed / 1024)) MiB, and $state has $((_free / 1024)) left" >&2
@@ -183,6 +219,7 @@ sealed() {
     wait "$!"
     read -r _digest _ <"$backup/digest"
     echo "$SEAL $_digest"
+    : >"$backup/sealed"
 }
 
 # encrypted: stdin, to the key if there is one. gpg wants a home; it has no other keys there.
@@ -205,12 +242,12 @@ conclude_backup() {
         uptime_centiseconds >"$backup/up"
     fi
     _said="backed up into $archives/$archive: $(($(stat -c %s "$archives/$archive") / 1048576)) MiB"
-    read -r _digest _ <"$backup/digest"
+    _digest=$(sha256sum <"$archives/$archive")
     case $verdict in
     healthy*)
         _down=''
         [ ! -e "$backup/ran" ] || _down=", was down for $(seconds_between "$backup/stopped" "$backup/up") s"
-        verdict="$verdict$NEWLINE$_said, sha256 $_digest$_down"
+        verdict="$verdict$NEWLINE$_said, sha256 ${_digest%% *}$_down"
         drop_archives "$3"
         record changed
         ;;
@@ -227,7 +264,7 @@ seconds_between() { # FILE FILE: with centiseconds
     printf '%d.%02d' $((_span / 100)) $((_span % 100))
 }
 
-# drop_archives KEEP: all but the latest.
+# drop_archives KEEP: all but so many of the latest.
 drop_archives() {
     for _path in "$archives"/*.tar*; do echo "$_path"; done | sort -r | tail -n +$(($1 + 1)) | while read -r _path; do
         rm -f "$_path"
@@ -261,7 +298,7 @@ settle_backup() {
     backup_paths "$1"
     start_again "systemd-nspawn@$1.service"
     rm -f "$archives"/.*.part
-    [ ! -e "$backup/copied" ] || (open_sysroot && locate "$1" && rm -rf --one-file-system "$stateroot/.backup")
+    remove_copy "$1"
     rm -rf "$backup"
 }
 
@@ -291,7 +328,7 @@ latest_archive() {
 }
 
 manifest_of() { # FILE
-    tar --extract --to-stdout --occurrence --file="$1" manifest
+    tar --extract --to-stdout --occurrence --file="$1" manifest | head -c 65536
 }
 
 # archive_bytes NAME FILE OFFSET COUNT: in lines of base64.
@@ -301,17 +338,23 @@ archive_bytes() {
     echo ":: done"
 }
 
-refuse_restoring() { # NAME
-    [ ! -e "$state/$1/restoring" ] ||
-        die "it is being restored, and that was cut off" "Run deploys/restore.py again, or remove it with \`purge: True\`."
+archive_digest() { # NAME FILE
+    backup_paths "$1"
+    _digest=$(sha256sum <"$archives/$2") && value sha256 "${_digest%% *}"
+    echo ":: done"
 }
 
-# restore_begin NAME DIGEST: from now on the guest is one that is being restored, and nothing else makes it.
+refuse_restoring() { # NAME
+    [ ! -e "$state/$1/restoring" ] ||
+        die "its restore was interrupted" "Run deploys/restore.py again, or remove it with \`purge: True\`."
+}
+
+# restore_begin NAME DIGEST IDENTITY: from now on the guest is one that is being restored, and nothing else makes it.
 restore_begin() {
-    name=$1 digest=$2
+    name=$1
     refuse_rescued "$name"
     _before=$(cat "$state/$name/restoring" 2>/dev/null || :)
-    [ "$_before" != "$digest" ] || return 0
+    [ "$_before" != "$2 $3" ] || return 0
     result=changed
     open_sysroot
     [ -n "$_before" ] || refuse_present
@@ -319,7 +362,9 @@ restore_begin() {
     for _root in "$state/$name" "$sysroot"; do
         rm -rf --one-file-system "$_root/ostree/deploy/$name/.restored"
     done
-    echo "$digest" | install_file 600 "$state/$name/restoring"
+    rm -f "$state/$name/restored"
+    echo "$2 $3" | install_file 600 "$state/$name/restoring"
+    sync -f "$state/$name"
 }
 
 # Nothing of a guest is replaced.
@@ -338,27 +383,40 @@ restore() {
     archive=$state/$4
     open_sysroot
     own=$state/$name
-    grep -qsx "$digest" "$own/restoring" || die "its restore was not begun" "Run again."
+    grep -qsx "$digest $identity" "$own/restoring" || die "its restore was not begun" "Run again."
     root=$(root_of "$kind" "$name")
     stateroot=$root/ostree/deploy/$name
     id=$(deployed "$root" "$name" "$commit")
     [ -n "$id" ] || die "it has no deployment of commit $commit" "Run again."
     result=changed
-    if [ ! -d "$stateroot/.restored" ]; then
-        verify_archive
-        unpack "$stateroot/.restored.new"
-        mv -T "$stateroot/.restored.new" "$stateroot/.restored"
+    if ! grep -qsx "$digest" "$own/restored"; then
+        if [ ! -d "$stateroot/.restored" ]; then
+            verify_archive
+            unpack "$stateroot/.restored.new"
+            sync -f "$stateroot"
+            mv -T "$stateroot/.restored.new" "$stateroot/.restored"
+        fi
+        place_restored
     fi
-    place_restored
+    rm -rf --one-file-system "$stateroot/.restored"
+    case $archive in */.k3s/*)
+        rm -f "$archive"
+        rmdir "${archive%/*}" 2>/dev/null || :
+        ;;
+    esac
+    rm -f "$own/restoring"
 }
 
 verify_archive() {
     [ -f "$archive" ] || die "the host does not have the archive any more" "Run again."
     _size=$(stat -c %s "$archive")
+    [ "$(free_kib "$stateroot")" -gt $((_size / 1024 + DEPLOYMENT_KIB)) ] ||
+        die "the archive takes $((_size / 1048576)) MiB, and $root has $(($(free_kib "$stateroot") / 1024)) left" "Free some, then run again."
     _seal=$(tail -c "$SEAL_BYTES" "$archive" | printable)
     _found=$(head -c $((_size - SEAL_BYTES)) "$archive" | sha256sum)
     [ "$_seal/${_found%% *}" = "$SEAL $digest/$digest" ] || die "the archive is not whole, or was changed" "Take another one."
     manifest=$(manifest_of "$archive" | printable)
+    printf '%s\n' "$manifest" | sed -n 's/^joined //p' | head -n 1 | install_file 600 "$own/.joined"
     case $NEWLINE$manifest$NEWLINE in
     *"${NEWLINE}pyinfra-nspawn-archive $ARCHIVE_FORMAT$NEWLINE"*"${NEWLINE}commit $commit$NEWLINE"*) ;;
     *) die "it is no archive of a guest with commit $commit" "Take another one." ;;
@@ -408,20 +466,23 @@ said=$(tar --extract --file=- --numeric-owner --same-owner --preserve-permission
 code=$?
 case $said in
 *"Removing leading"*) echo "it has a path that begins with /"; exit 1 ;;
+*": Cannot "*) printf "%s\n" "$said"; exit 1 ;; # a warning alone, for an attribute
 esac
 [ $code = 0 ] || { printf "%s\n" "$said"; exit $code; }
 for file in * .[!.]* ..?*; do
     case $file in manifest | guest.json | etc | var | "*" | ".[!.]*" | "..?*") ;;
     *) echo "it has more than a guest"; exit 1 ;; esac
 done
+rm -rf manifest guest.json
 [ "$1" = new ] || exit 0
-rm -rf etc/machine-id etc/hostname etc/ssh/ssh_host_*_key etc/ssh/ssh_host_*_key.pub var/lib/dbus/machine-id \
-    var/lib/systemd/random-seed var/lib/systemd/credential.secret
+rm -rf etc/machine-id etc/hostname etc/ssh/ssh_host_*_key etc/ssh/ssh_host_*_key*.pub etc/iscsi/initiatorname.iscsi \
+    etc/nvme/hostnqn etc/nvme/hostid var/lib/dbus/machine-id var/lib/NetworkManager/secret_key var/lib/systemd/random-seed \
+    var/lib/systemd/credential.secret
 : >etc/machine-id
 chmod 444 etc/machine-id
 '
 
-# place_restored: its /var, its /etc, what it boots.
+# place_restored: its /var, its /etc, what it boots; `restored` says so.
 place_restored() {
     _from=$stateroot/.restored
     if [ -e "$_from/var" ]; then
@@ -430,20 +491,13 @@ place_restored() {
     fi
     find "$stateroot/deploy/$id/etc" -mindepth 1 -delete
     cp -a "$_from/etc/." "$stateroot/deploy/$id/etc/"
-    _joined=$(sed -n 's/^joined //p;' "$_from/manifest" | head -n 1 | printable)
-    if [ -n "$_joined" ] && [ "$identity" = same ]; then
+    if [ -s "$own/.joined" ] && [ "$identity" = same ]; then
         mkdir -p "$own/k3s"
-        echo "$_joined" | install_file 600 "$own/k3s/.joined"
+        mv -fT "$own/.joined" "$own/k3s/.joined"
     fi
+    rm -f "$own/.joined"
     sync -f "$stateroot"
     choose "$name" "$kind" "$id"
     echo "$digest" | install_file 600 "$own/restored"
     sync -f "$own"
-    rm -f "$own/restoring"
-    rm -rf --one-file-system "$_from"
-    case $archive in */.k3s/*)
-        rm -f "$archive"
-        rmdir "${archive%/*}" 2>/dev/null || :
-        ;;
-    esac
 }

@@ -227,10 +227,11 @@ remove() {
     [ ! -e "$own/ostree/repo/config" ] || undeploy private "$name"
     k3s_unplace "$name"
     for _root in "$own" "$sysroot"; do
-        rm -rf --one-file-system "$_root/ostree/deploy/$name/.restored" "$_root/ostree/deploy/$name/.restored.new"
+        _path=$_root/ostree/deploy/$name
+        rm -rf --one-file-system "$_path/.restored" "$_path/.restored.new" "$_path/.backup"
     done
     rm -rf "$own/credentials" "$own/refused" "$own/refused-commits" "$own/unwritten" "$own/upgraded" "$own/fallback" "$own/restored" \
         "$own/current"
-    rm -f "$own/restoring"
+    rm -f "$own/restoring" "$own/.joined"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
 }

@@ -64,9 +64,12 @@ run_trial() {
 run_apart() {
     _kind=$1 _directory=$2 _description=$3
     shift 3
+    rm -f "$run/pyinfra-nspawn/verdict/$1"
     unlock
+    # ExecStopPost waits for the lock.
     # shellcheck disable=SC2086 # none, or words
     systemd-run --quiet --collect --unit="pyinfra-nspawn-$_kind-$1" --property=Type=oneshot --property=PrivateMounts=yes \
+        --property=TimeoutStopSec=infinity \
         --property="ExecStopPost=-/bin/sh -c 'test ! -e $_directory/program || exec sh $_directory/program $_kind-end $1'" \
         --description="$_description" \
         sh "$_directory/program" ${roots:+--roots "$roots"} ${by:+--by "$by" --version "$version" --login "$login"} \

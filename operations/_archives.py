@@ -14,8 +14,11 @@ from pyinfra_nspawn.facts.nspawn import GuestSeen
 from pyinfra_nspawn.operations._look import ask, current_host, current_state, look
 from pyinfra_nspawn.plans.restore import Restoration
 from pyinfra_nspawn.specs import Guest
+from pyinfra_nspawn.specs.inventory import guests_from
 
 if TYPE_CHECKING:
+    from pyinfra.api.host import Host
+
     from pyinfra_nspawn.specs.archive import ArchiveData
 
 _ON_HOST = "host:"
@@ -23,15 +26,15 @@ _ON_HOST = "host:"
 
 def restoration_of(guest: Guest, data: ArchiveData) -> Restoration:
     """Return what a guest of the current host is restored from, read where it is."""
-    sent = bool(data.archive) and not data.archive.startswith(_ON_HOST)
+    sent = bool(data.restore_from) and not data.restore_from.startswith(_ON_HOST)
     if sent:
-        found: Archive | Unreadable | None = _read(data.archive)
+        found: Archive | Unreadable | None = _read(data.restore_from)
     else:
-        found = ask(ArchiveFacts(), guest=guest.name, file=data.archive.removeprefix(_ON_HOST))
+        found = ask(ArchiveFacts(), guest=guest.name, file=data.restore_from.removeprefix(_ON_HOST))
     original = None
-    if isinstance(found, Archive) and data.identity == "same" and data.original != "gone":
-        original = _original(found)
-    return Restoration(found, sent, data.identity, original)
+    if isinstance(found, Archive) and data.restore_as == "same" and data.restore_original != "gone":
+        original = _original(found) or _twin(found)
+    return Restoration(found, sent, data.restore_as, original)
 
 
 def _read(path: str) -> Archive | Unreadable:
@@ -48,24 +51,47 @@ def _read_once(path: str, _size: int, _mtime_ns: int) -> Archive | Unreadable:
 
 
 def _original(archive: Archive) -> tuple[str, str] | None:
-    """Return problem and hint where the guest of an archive still runs on another host, or may."""
+    """Return problem and hint where the original of an archive still runs on its host, or may."""
     here, name = current_host(), archive.origin
     if name in ("", here.name):
         return None
-    gone = "or say `--data original=gone` where it is."
+    gone = "or say `--data restore_original=gone` where it is."
     host = next((item for item in current_state().inventory if item.name == name), None)
     if host is None:
         return f"the inventory does not have host {name}, where the original was", f"Add it, {gone}"
     if not host.connected:
         return f"whether the original runs on {name} is unknown", f"Run for that host too, {gone}"
-    with ctx_host.use(host):
-        guests = look((Guest(name=archive.guest),)).guests
-    seen = guests if isinstance(guests, Unreadable) else guests.get(archive.guest, GuestSeen())
+    seen = _guest_on(host, archive.guest)
     if isinstance(seen, Unreadable):
         return f"whether the original runs on {name} is unknown: {seen.reason}", f"Run again, {gone}"
-    unit = seen.unit
-    if unit and (unit.active or unit.enabled):
-        runs = "runs" if unit.active else "starts with its host"
-        hint = "There, set `state` to 'stopped' and `autostart` to False; or restore with `identity=new`."
-        return f"the original {runs} on {name}", hint
+    if seen.unit and (seen.unit.active or seen.unit.enabled):
+        runs = "runs" if seen.unit.active else "starts with its host"
+        return f"the original {runs} on {name}", _STOP
     return None
+
+
+_STOP = "There, set `state` to 'stopped' and `autostart` to False; or restore with `--data restore_as=new`."
+
+
+def _twin(archive: Archive) -> tuple[str, str] | None:
+    """Return problem and hint where a guest with its name and machine id runs on another host of this run.
+
+    It may have moved since the archive was taken.
+    """
+    for host in current_state().inventory:
+        if host is current_host() or not host.connected or host.name == archive.origin:
+            continue
+        guests = guests_from(host.data.dict(), f"inventory of {host.name}")
+        if archive.guest not in [guest.name for guest in guests]:
+            continue
+        seen = _guest_on(host, archive.guest)
+        machine_id = seen.machine.machine_id if isinstance(seen, GuestSeen) and seen.machine else ""
+        if machine_id and machine_id == archive.machine_id:
+            return f"a guest with its machine id runs on {host.name}", _STOP
+    return None
+
+
+def _guest_on(host: Host, name: str) -> GuestSeen | Unreadable:
+    with ctx_host.use(host):
+        guests = look((Guest(name=name),)).guests
+    return guests if isinstance(guests, Unreadable) else guests.get(name, GuestSeen())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyinfra.api.exceptions import OperationValueError
 
 from pyinfra_nspawn.facts.program import text as program_text
+from pyinfra_nspawn.operations._backup import BackupProgram
 from pyinfra_nspawn.operations._confirm import ConfirmedProgram
-from pyinfra_nspawn.operations._copy import CopiedProgram
 from pyinfra_nspawn.operations._node import NodeProgram
 from pyinfra_nspawn.operations._program import Program
 from pyinfra_nspawn.operations._transfer import TransferProgram
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.step import Step
 
 
-def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeProgram | CopiedProgram]:
+def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeProgram | BackupProgram]:
     """Yield the commands that run these steps in order: one, but for steps that take several.
 
     Raises `OperationValueError` for an argument that a program could take for an option.
@@ -36,12 +35,12 @@ def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeP
                 yield TransferProgram(step, step.transfer)
             elif step.turn:
                 yield NodeProgram(step, step.turn)
-            elif step.copied_to:
-                yield CopiedProgram(step, change((step,)), Path(step.copied_to))
+            elif step.archiving:
+                yield BackupProgram(step, change((step,)), step.archiving)
 
 
 def _takes_several(step: Step) -> bool:
-    return bool(step.transfer or step.turn or step.copied_to)
+    return bool(step.transfer or step.turn or step.archiving)
 
 
 def change(steps: Iterable[Step]) -> Program:

@@ -27,6 +27,26 @@ class Order:
         """Record that all were tried."""
 
 
+class BackupOrder(Order):
+    """Backups: no other guest of the host is stopped after one that did not come up again."""
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+
+    def refusal(self, guest: str) -> Finding | None:
+        """Return an error where another guest failed before."""
+        if self._open:
+            problem = f"not tried: the backup of guest {self._open[0]} failed before"
+            hint = "Fix that, then run again."
+            return Finding("unfit", problem, hint, guest=guest, field="backup", severity="error")
+        self._open.append(guest)
+        return None
+
+    def done(self, guest: str) -> None:
+        """Record a guest that is backed up."""
+        self._open.remove(guest)
+
+
 class NodeOrder(Order):
     """Nodes of clusters: which of them are as desired is known to those that wait for them.
 

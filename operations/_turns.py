@@ -29,7 +29,6 @@ class Turns:
         self.done: set[str] = set()
 
 
-_BACKUPS: WeakKeyDictionary[State, dict[str, dict[str, str]]] = WeakKeyDictionary()
 _ROLLBACKS: WeakKeyDictionary[State, dict[str, dict[str, str]]] = WeakKeyDictionary()
 _TURNS: WeakKeyDictionary[State, dict[tuple[str, str], Turns]] = WeakKeyDictionary()
 
@@ -61,8 +60,3 @@ def rollbacks_of(state: State, host: Host) -> dict[str, str]:
     An operation that pyinfra tries again (`_retries`) must not roll forward those that arrived.
     """
     return _ROLLBACKS.setdefault(state, {}).setdefault(host.name, {})
-
-
-def backups_of(state: State, host: Host) -> dict[str, str]:
-    """Return the latest archives that the guests of a host had before this run, by name."""
-    return _BACKUPS.setdefault(state, {}).setdefault(host.name, {})

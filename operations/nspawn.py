@@ -9,8 +9,8 @@ from pyinfra.api.operation import operation
 from pyinfra_nspawn.operations._archives import restoration_of
 from pyinfra_nspawn.operations._converge import converge_guests
 from pyinfra_nspawn.operations._look import current_host, current_state
-from pyinfra_nspawn.operations._order import NodeOrder, UpgradeOrder
-from pyinfra_nspawn.operations._turns import backups_of, rollbacks_of, turns_of
+from pyinfra_nspawn.operations._order import BackupOrder, NodeOrder, UpgradeOrder
+from pyinfra_nspawn.operations._turns import rollbacks_of, turns_of
 from pyinfra_nspawn.plans import guest as plans
 from pyinfra_nspawn.plans import ready
 from pyinfra_nspawn.plans.backup import backup_with
@@ -201,15 +201,15 @@ def backup(guests: Sequence[Guest], settings: HostSettings | None = None, copied
 
         nspawn.backup(name="Backup", guests=(Guest(name="web"),), copied_to="/srv/backups")
     """
-    latest = backups_of(current_state(), current_host())
     key = settings.backup_key if settings else ""
-    stage = backup_with(current_host().name, latest, key=key, copied_to=copied_to)
-    yield from converge_guests(guests, (plans.recover, stage), "there is no guest to back up")
+    stage = backup_with(current_host().name, key=key, copied_to=copied_to)
+    stages = (plans.recover, stage)
+    yield from converge_guests(guests, stages, "there is no guest to back up", order=BackupOrder())
 
 
 @operation()
 def restore(guest: Guest, archive: str = "", identity: str = "same", original: str = "") -> Commands:
-    """Make a guest again from an archive, on the host that it was taken on or on another.
+    """Restore a guest from an archive, on the host that it was taken on or on another.
 
     + guest: the guest, which the host must not have, nor the /var of one of its name
     + archive: the path of a file of the controller, or `host:FILE`; by default the latest that the host keeps
@@ -226,7 +226,8 @@ def restore(guest: Guest, archive: str = "", identity: str = "same", original: s
 
         nspawn.restore(name="Restore", guest=Guest(name="web"), archive="/srv/backups/lab1-web.tar")
     """
-    wanted = ArchiveData.of({"archive": archive, "identity": identity, "original": original}, "restore")
+    given = {"restore_from": archive, "restore_as": identity, "restore_original": original}
+    wanted = ArchiveData.of(given, "restore")
     restoration = restoration_of(guest, wanted)
     begin, finish = restore_with(restoration)
     stages = (

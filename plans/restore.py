@@ -1,4 +1,4 @@
-"""Make a guest again from an archive, where there is none of its name."""
+"""Restore a guest from an archive, where there is none of its name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 STORE = ".k3s"
 """The directory of a host with the files that it was sent, by their digests."""
-_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """What a guest is restored from, and as whom.
+    """What a guest is restored from, and with which identity.
 
     + archive: None where its host has none, `Unreadable` where it cannot be read
     + sent: whether it is a file of the controller
@@ -51,16 +50,17 @@ def restore_with(restoration: Restoration) -> tuple[Stage, Stage]:
             return
         if errors := tuple(_refusals(comparison, restoration, archive)):
             raise Refused(*errors)
-        name = comparison.guest.name
+        name, marker = comparison.guest.name, f"{archive.digest} {restoration.identity}"
         yield Finding(
             "missing", "it is not restored yet", guest=name, field="restored", wanted=archive.digest
         )
+        if comparison.seen.restoring != marker:
+            words = (archive.digest, restoration.identity)
+            yield Step(f"begin to restore guest {name}", "restore-begin", name, words)
         if restoration.sent and not _is_stored(comparison, archive):
             artifact = Artifact(path=archive.file, sha256=archive.sha256)
             text = f"send {artifact.name} ({archive.size / 2**20:.0f} MiB)"
             yield Step(text, "store-append", name, transfer=Transfer(artifact, "archive"))
-        if comparison.seen.restoring != archive.digest:
-            yield Step(f"begin to restore guest {name}", "restore-begin", name, (archive.digest,))
 
     def restore(comparison: Comparison) -> Iterator[Step | Finding]:
         """Unpack the archive; have the guest boot its commit, with its /etc and its /var."""
@@ -91,10 +91,10 @@ def restored(guest: Guest, restoration: Restoration) -> Guest:
 
 
 def half_restored(comparison: Comparison) -> Finding:
-    """Return the error about a guest whose restore was cut off: nothing else is done with it."""
+    """Return the error about a guest whose restore was interrupted: nothing else is done with it."""
     return Finding(
         "interrupted",
-        "it was being restored when that was cut off",
+        "its restore was interrupted",
         "Run deploys/restore.py again, or remove it with `purge: True`.",
         guest=comparison.guest.name,
         field="restoring",
@@ -104,8 +104,10 @@ def half_restored(comparison: Comparison) -> Finding:
 
 
 def _is_done(comparison: Comparison, archive: Archive) -> bool:
-    seen = comparison.seen
-    return seen.restoring is None and seen.restored == archive.digest
+    """Return whether the guest is what the archive made, and boots its commit still."""
+    seen, current = comparison.seen, comparison.current
+    boots = current is not None and current.checksum == archive.commit
+    return boots and seen.restoring is None and seen.restored == archive.digest
 
 
 def _readable(comparison: Comparison, archive: Archive | Unreadable | None) -> Archive:
@@ -113,7 +115,7 @@ def _readable(comparison: Comparison, archive: Archive | Unreadable | None) -> A
     if archive is None:
         problem, hint = (
             "its host has no archive of it",
-            "Name a file of the controller: `--data archive=PATH`.",
+            "Name a file of the controller: `--data restore_from=PATH`.",
         )
         raise Refused(_error(comparison, problem, hint))
     if isinstance(archive, Unreadable):
@@ -130,7 +132,7 @@ def _refusals(comparison: Comparison, restoration: Restoration, archive: Archive
         yield _error(comparison, problem, "Set its `source` to the commit, or the ref, that it boots.")
     if archive.guest != guest.name and not new:
         problem = f"the archive is of guest {archive.guest}"
-        yield _error(comparison, problem, "Restore it under that name, or with `--data identity=new`.")
+        yield _error(comparison, problem, "Restore it under that name, or with `--data restore_as=new`.")
     if archive.joined and new:
         problem = "the archive is of a node of a k3s cluster, which its cluster knows by its files"
         yield _error(comparison, problem, "Restore it as it is, or make a new guest.")

@@ -79,6 +79,18 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Archiving:
+    """Where the archive of a backup goes, and which guests must not be down at the same time.
+
+    + copied_to: a directory of the controller; empty for none
+    + cluster: of which one server at a time is backed up; empty for a guest that is no server of a cluster
+    """
+
+    copied_to: str = ""
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
     """One verb of the program on the host.
 
@@ -96,7 +108,7 @@ class Step:
     + confirmation: of a change that may cut the connection; None for all others
     + transfer: of a file that is brought in a loop of commands; None for all others
     + turn: of a node of a cluster; None for all others
-    + copied_to: a directory of the controller, for what a backup has made; None for nothing
+    + archiving: of a backup; None for all others
     """
 
     text: str
@@ -111,7 +123,7 @@ class Step:
     confirmation: Confirmation | None = None
     transfer: Transfer | None = None
     turn: Turn | None = None
-    copied_to: str | None = None
+    archiving: Archiving | None = None
 
 
 def encoded(text: str) -> str:

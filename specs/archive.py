@@ -1,4 +1,4 @@
-"""Backups and restores: what a run is told of them."""
+"""The data keys of a backup and a restore."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class ArchiveData(Spec):
 
     + restore: the guest to restore: its name, or `HOST:NAME` where several hosts have a guest of that name
     + backup_to: a directory of the controller, where archives are copied to; none by default
-    + archive: what a guest is restored from: the path of a file of the controller, or `host:FILE`, an archive
-      that the host keeps; by default the latest that the host keeps
-    + identity: `same`, or `new`: without the machine id, host name and SSH host keys of the original
-    + original: `gone`, where the host that the archive is from cannot be asked whether the original runs
+    + restore_from: the path of a file of the controller, or `host:FILE`, an archive that the host keeps; by
+      default the latest that it keeps
+    + restore_as: `same`, or `new`: without the machine id, host name and SSH host keys of the original
+    + restore_original: `gone`, where the host of the archive cannot be asked whether the original runs
     """
 
     restore: Line = ""
     backup_to: Line = ""
-    archive: Annotated[Line, AfterValidator(_of_host)] = ""
-    identity: Literal["same", "new"] = "same"
-    original: Literal["", "gone"] = ""
+    restore_from: Annotated[Line, AfterValidator(_of_host)] = ""
+    restore_as: Literal["same", "new"] = "same"
+    restore_original: Literal["", "gone"] = ""

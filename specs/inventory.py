@@ -63,7 +63,7 @@ def named_in(data: Data, where: str) -> Named:
 
 
 def archive_data_in(data: Data, where: str) -> ArchiveData:
-    """Return what a run is told of archives by `--data`, or by a host's data.
+    """Return the data keys of a backup and a restore.
 
     + data: the host's data
     + where: begins the message of an error

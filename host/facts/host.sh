@@ -36,7 +36,7 @@ host_has() { # HEADER PATH
 }
 
 host_commands() {
-    for _name in dnsmasq flock machinectl nft ostree rpm-ostree systemd-nspawn unshare; do
+    for _name in age dnsmasq flock gpg machinectl nft ostree rpm-ostree systemd-nspawn unshare; do
         have "$_name" && printf '%s\n' "$_name"
     done
     return 0

@@ -36,7 +36,7 @@ def commit(machine: Machine) -> str:
 
 def words(kind: str, commit: str, digest: str, identity: str = "same") -> tuple[str, ...]:
     return (
-        *("--", "restore-begin", "web", digest),
+        *("--", "restore-begin", "web", digest, identity),
         *("--", "stateroot", "web", kind),
         *("--", "pull", "web", kind, "", commit),
         *("--", "deploy", "web", kind, commit),

@@ -134,7 +134,7 @@ def test_it_is_not_restored_while_the_original_runs(hosts: dict[str, Host], copi
         (("--limit", "lab2", "-y"), "lab2:web", "whether the original runs on lab1 is unknown"),
         (("-y",), "lab1:web", "the host has a guest web, and nothing is replaced"),
     ):
-        outcome = restore(*options, guest=guest, archive=str(copied))
+        outcome = restore(*options, guest=guest, restore_from=str(copied))
         assert outcome.code == 1
         assert any(says in line for line in outcome.lines(guest.split(":")[0])), outcome.stderr
     assert "lab1, lab2 have a guest web" in restore("-y", guest="web").stderr
@@ -144,9 +144,9 @@ def test_it_is_not_restored_while_the_original_runs(hosts: dict[str, Host], copi
 def test_it_moves_to_another_host(hosts: dict[str, Host], copied: Path):
     first, second = hosts["lab1"], hosts["lab2"]
     succeed("--limit", "lab1", "-y", guests=[STOPPED])
-    dry = restore("--dry", archive=str(copied))
+    dry = restore("--dry", restore_from=str(copied))
     assert any("restore /etc and /var of guest web" in line for line in dry.lines("lab2")), dry.stderr
-    outcome = restore(archive=str(copied))
+    outcome = restore(restore_from=str(copied))
     assert outcome.code == 0, outcome.stderr
     assert digests(var(second) / "data") == digests(var(first) / "data")
     assert len(digests(var(second) / "data")) > FILES
@@ -159,7 +159,7 @@ def test_it_moves_to_another_host(hosts: dict[str, Host], copied: Path):
 def test_the_second_run_changes_nothing(hosts: dict[str, Host], copied: Path):
     at = hosts["lab2"].succeed(STARTED)
     for outcome in (
-        restore("-y", "--json", archive=str(copied)),
+        restore("-y", "--json", restore_from=str(copied)),
         pyinfra(
             "--limit", "lab2", "-y", "--json", "deploys/guest.py", guests=[{**WEB, "source": "test/web"}]
         ),
@@ -174,7 +174,7 @@ def test_a_new_machine_is_made_of_the_same_archive(hosts: dict[str, Host], copie
     keys = "cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null || :"
     before = second.succeed(STARTED), inside(second, "web", keys)
     twin = {**WEB, "name": "twin"}
-    data = {"archive": str(copied), "restore": "lab2:twin"}
+    data = {"restore_from": str(copied), "restore": "lab2:twin"}
     refused = pyinfra("--limit", "lab2", "-y", "deploys/restore.py", guests=[twin], **data)
     assert any("the archive is of guest web" in line for line in refused.lines("lab2"))
     outcome = pyinfra(
@@ -183,8 +183,8 @@ def test_a_new_machine_is_made_of_the_same_archive(hosts: dict[str, Host], copie
         "-y",
         "deploys/restore.py",
         guests=[WEB, twin],
-        identity="new",
-        archive=str(copied),
+        restore_as="new",
+        restore_from=str(copied),
         restore="lab2:twin",
     )
     assert outcome.code == 0, outcome.stderr
@@ -252,7 +252,7 @@ def test_an_archive_is_encrypted_before_it_is_written(hosts: dict[str, Host], tm
     assert isinstance(found, Archive)
     assert found.guest == "web"
     assert isinstance(read_archive(str(path)), Unreadable)
-    refused = restore(archive=str(path), guest="lab1:web")
+    refused = restore(restore_from=str(path), guest="lab1:web")
     assert any("must be decrypted before" in line for line in refused.lines("lab1")), refused.stderr
 
 

@@ -146,7 +146,7 @@ def test_a_guest_that_is_half_restored_is_left_alone_until_it_is_whole(host: Hos
     for deploy in ("deploys/guest.py", "deploys/upgrade.py", "deploys/backup.py"):
         outcome = pyinfra(*words, deploy, guests=[WEB])
         assert outcome.code == 1
-        assert any("it was being restored when that was cut off" in line for line in outcome.lines("lab1"))
+        assert any("its restore was interrupted" in line for line in outcome.lines("lab1"))
     host.succeed(f"rm {OWN}/web/restoring")
     assert started == host.succeed(
         "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic --value"

@@ -113,17 +113,17 @@ def test_when_one_was_taken():
 
 @pytest.mark.parametrize("value", ["host:20260102T030405Z.tar", "host.tar", "/srv/a b.tar", ""])
 def test_what_may_be_restored(value: str):
-    assert ArchiveData.of({"archive": value}, "x").archive == value
+    assert ArchiveData.of({"restore_from": value}, "x").restore_from == value
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        {"archive": "host:../../x"},
-        {"archive": "host:"},
-        {"identity": "another"},
-        {"original": "maybe"},
-        {"archive": 1},
+        {"restore_from": "host:../../x"},
+        {"restore_from": "host:"},
+        {"restore_as": "another"},
+        {"restore_original": "maybe"},
+        {"restore_from": 1},
     ],
 )
 def test_what_may_not(data: dict[str, object]):

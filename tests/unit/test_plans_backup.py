@@ -33,6 +33,7 @@ from tests.unit.seen import (
 )
 
 if TYPE_CHECKING:
+    from pyinfra_nspawn.plans.guest import Stage
     from pyinfra_nspawn.plans.plan import Plan
     from pyinfra_nspawn.specs import Guest
 
@@ -42,11 +43,10 @@ ON_HOST = replace(ARCHIVE, file="20260102T030405Z.tar", sha256="")
 TAKEN = (Backup("20260102T030405Z.tar", 9),)
 
 
-def backup(
-    seen: GuestSeen, latest: dict[str, str] | None = None, wanted: Guest | None = None, **options: str
-) -> Plan:
-    stage = backup_with("lab1", {} if latest is None else latest, **options)
-    return plan(wanted or guest(), recover, stage, seen=seen, private=own(OLD))
+def backup(seen: GuestSeen, stage: Stage | None = None, wanted: Guest | None = None, **options: str) -> Plan:
+    facts = {"host_facts": replace(HOST, commands=(*HOST.commands, "age", "gpg"))}
+    stage = stage or backup_with("lab1", **options)
+    return plan(wanted or guest(), recover, stage, seen=seen, private=own(OLD), **facts)
 
 
 def payload(found: Plan) -> dict[str, str]:
@@ -74,13 +74,29 @@ def test_the_key_travels_on_stdin_alone():
     assert "age1abc" not in " ".join((*step(found, "backup").arguments, step(found, "backup").text))
 
 
-def test_a_guest_is_backed_up_once_in_a_run():
-    latest: dict[str, str] = {}
+def test_a_guest_is_backed_up_once_in_a_try_and_again_in_the_next():
+    stage = backup_with("lab1")
     before = replace(running(guest()), backups=TAKEN)
-    assert verbs(backup(before, latest)) == ["backup"]
-    assert verbs(backup(before, latest)) == ["backup"]
+    assert verbs(backup(before, stage)) == ["backup"]
+    assert verbs(backup(before, stage)) == ["backup"]
     after = replace(before, backups=(*TAKEN, Backup("20260102T040506Z.tar", 9)))
-    assert verbs(backup(after, latest)) == []
+    assert verbs(backup(after, stage)) == []
+    assert verbs(backup(after)) == ["backup"]
+
+
+def test_a_guest_that_would_start_with_something_else_is_not_restarted():
+    other = running(guest(), definition="e" * 64)
+    assert "another definition" in error(backup(other), "impossible").problem
+    machine = replace(running(guest()).machine, deployment=f"{NEW}.0")
+    assert (
+        "another definition"
+        in error(backup(replace(running(guest()), machine=machine)), "impossible").problem
+    )
+
+
+def test_without_the_program_that_encrypts_it_the_plan_says_so():
+    found = plan(guest(), backup_with("lab1", key="age1abc"), seen=running(guest()), private=own(OLD))
+    assert "the host has no age" in error(found, "impossible").problem
 
 
 def test_there_is_nothing_to_back_up_of_a_guest_that_is_not_deployed():
@@ -107,7 +123,7 @@ def restore(
 def test_a_guest_is_deployed_at_the_commit_of_its_archive_before_it_is_unpacked():
     found = restore()
     assert verbs(found) == [
-        *("store-append", "restore-begin", "stateroot", "pull", "deploy", "restore"),
+        *("restore-begin", "store-append", "stateroot", "pull", "deploy", "restore"),
         *("definition", "unit", "await"),
     ]
     assert step(found, "pull").arguments == ("private", "", OLD)
@@ -135,18 +151,18 @@ def test_once_it_is_restored_nothing_is_done():
 
 
 def test_what_was_cut_off_is_gone_on_with():
-    seen = GuestSeen(directory="700 0:0", restoring=DIGEST)
+    seen = GuestSeen(directory="700 0:0", restoring=f"{DIGEST} same")
     found = restore(seen=seen, private=own(OLD))
     assert verbs(found)[:2] == ["store-append", "restore"]
-    assert "restore-begin" in verbs(restore(seen=replace(seen, restoring="e" * 64), private=own(OLD)))
+    assert "restore-begin" in verbs(restore(seen=replace(seen, restoring=f"{DIGEST} new"), private=own(OLD)))
 
 
 def test_no_other_run_touches_what_was_cut_off():
-    seen = replace(running(guest()), restoring=DIGEST)
-    for stages in ((), (backup_with("lab1", {}),)):
+    seen = replace(running(guest()), restoring=f"{DIGEST} same")
+    for stages in ((), (backup_with("lab1"),)):
         found = plan(guest(), *stages, seen=seen, private=own(OLD))
         assert found.steps == ()
-        assert "being restored" in error(found, "interrupted").problem
+        assert "interrupted" in error(found, "interrupted").problem
     absent = plan(guest(state="absent", purge=True), seen=seen, private=own(OLD))
     assert verbs(absent) == ["remove"]
 
