@@ -354,7 +354,7 @@ restore_begin() {
     name=$1
     refuse_rescued "$name"
     _before=$(cat "$state/$name/restoring" 2>/dev/null || :)
-    [ "$_before" != "$2 $3" ] || return 0
+    [ "$_before" != "$2 $3" ] && ! is_restored "$2" || return 0
     result=changed
     open_sysroot
     [ -n "$_before" ] || refuse_present
@@ -365,6 +365,10 @@ restore_begin() {
     rm -f "$state/$name/restored"
     echo "$2 $3" | install_file 600 "$state/$name/restoring"
     sync -f "$state/$name"
+}
+
+is_restored() { # DIGEST
+    [ ! -e "$state/$name/restoring" ] && grep -qsx "$1" "$state/$name/restored"
 }
 
 # Nothing of a guest is replaced.
@@ -381,6 +385,7 @@ refuse_present() {
 restore() {
     name=$1 kind=$2 commit=$3 digest=$5 identity=$6
     archive=$state/$4
+    ! is_restored "$digest" || return 0
     open_sysroot
     own=$state/$name
     grep -qsx "$digest $identity" "$own/restoring" || die "its restore was not begun" "Run again."

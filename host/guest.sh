@@ -16,9 +16,13 @@ stateroot() {
         result=changed
         make_stateroot "$1"
         [ ! -e "$_target/var" ] || return 0
-        rmdir "$_target"
-        admin "$sysroot" os-init "$1"
-        chmod 0700 "$_target"
+        # With deployments in it, it is that of a restore that was interrupted.
+        if rmdir "$_target" 2>/dev/null; then
+            admin "$sysroot" os-init "$1"
+            chmod 0700 "$_target"
+        else
+            mkdir "$_target/var"
+        fi
     fi
 }
 
