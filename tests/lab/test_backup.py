@@ -202,6 +202,11 @@ def test_a_removed_guest_comes_back_from_its_hosts_archive(hosts: dict[str, Host
     assert len(before) > FILES
     succeed("--limit", "lab1", "-y", guests=[GONE])
     assert not var(first).exists()
+    if sysroot == "private":  # it has moved to lab2 meanwhile
+        refused = restore(guest="lab1:web")
+        assert any("a guest with its machine id runs on lab2" in line for line in refused.lines("lab1")), (
+            refused.stderr
+        )
     outcome = pyinfra(
         "--limit",
         "lab1",
