@@ -81,7 +81,8 @@ def archive_data() -> ArchiveData:
 def guest_to_restore() -> tuple[str, str]:
     """Return host and name of the guest that `--data restore=` names.
 
-    Raises `PyinfraError` for none, and for a guest that the inventory does not have, or has on several hosts.
+    Raises `PyinfraError` for none, and for a guest that the inventory does not have, or has on several hosts,
+    or on one that is not part of this run.
     """
     wanted = archive_data().restore
     if not wanted:
@@ -95,6 +96,9 @@ def guest_to_restore() -> tuple[str, str]:
         raise PyinfraError(f"restore: no guest is called {wanted}. Add it to the inventory of its new host.")
     if len(found) > 1:
         raise PyinfraError(f"restore: {', '.join(found)} have a guest {name}. Write {found[0]}:{name}.")
+    state = current_state()
+    if not any(item.name == found[0] and state.is_host_in_limit(item) for item in state.inventory):
+        raise PyinfraError(f"restore: {found[0]} is not part of this run. Name it in `--limit` too.")
     return found[0], name
 
 

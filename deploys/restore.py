@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import host
 
-from pyinfra_nspawn.deploys._inventory import archive_data, guest_to_restore, guests_of_host
+from pyinfra_nspawn.deploys._inventory import archive_data, guest_to_restore, guests_of_host, settings_of_host
 from pyinfra_nspawn.deploys._script import is_script
 from pyinfra_nspawn.operations import nspawn
 
@@ -24,6 +24,7 @@ def restore() -> None:
     nspawn.restore(
         name="Restore",
         guest=guest,
+        settings=settings_of_host(),
         archive=data.restore_from,
         identity=data.restore_as,
         original=data.restore_original,

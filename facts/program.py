@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import re
 import shlex
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -51,7 +52,11 @@ _ORDER = (
 def text() -> str:
     """Return the program as it is sent: functions and `main`, without comments and indentation."""
     lines = (line.lstrip(" ") for line in source().splitlines(keepends=True))
-    return "".join(line for line in lines if not line.startswith("#"))
+    return _SIGNATURE.sub(r"\1", "".join(line for line in lines if not line.startswith("#")))
+
+
+# The arguments of a function, which its first line names.
+_SIGNATURE = re.compile(r"^(\w+\(\) [({]) # .*$", re.MULTILINE)
 
 
 def source() -> str:

@@ -4,7 +4,7 @@
 # An archive is a tar file of `manifest` (lines KEY VALUE), `guest.json` (the guest as the inventory had it), `etc` and `var`. A last
 # line has the digest of all before it; tar does not read so far. The host keeps archives in .backups/NAME; while one is
 # written its name ends in .part.
-# $backup holds what a backup needs: its payload and the program; `ran` says that the guest is to be started again, `begun` that it was.
+# $backup holds what a backup needs: its payload and the program; `ran` says that the guest ran before, `begun` that it was started again.
 # Of a guest that is restored, `restoring` holds `DIGEST IDENTITY` until all is in its place; `restored` then holds the digest.
 
 ARCHIVE_FORMAT=1
@@ -24,11 +24,11 @@ backup() {
     name=$1
     program=$(received "$5")
     sent=$(received "$6")
+    backup_paths "$name"
+    await_backup "$name"
     recover "$name"
     [ -d "$state/$name/current/" ] || die "the host has no guest $name" "Run deploys/guest.py."
     refuse_restoring "$name"
-    backup_paths "$name"
-    await_backup "$name"
     settle_backup "$name"
     refuse_later_archive
     result=changed
@@ -50,6 +50,7 @@ backup() {
     }
     run_apart backup "$backup" "Back up guest $name" "$name" "$2" "$3" "$4"
     if [ -z "$verdict" ]; then
+        await_backup "$name"
         settle_backup "$name"
         die "its backup was cut off" "Run again."
     fi
@@ -72,6 +73,7 @@ await_backup() {
 # The latest archive is known by its name, which has the time.
 refuse_later_archive() {
     _latest=$(latest_archive)
+    case $_latest in "$(date -u +%Y%m%dT%H%M%SZ)"*) sleep 1 ;; esac
     [ "$(printf '%s\n' "$(date -u +%Y%m%dT%H%M%SZ).tar" "$_latest" | sort | tail -n 1)" != "$_latest" ] ||
         die "an archive of it is from the future: $_latest" "Set the host's clock, or move that file away."
 }
@@ -97,7 +99,7 @@ backup_run() {
     trap 'backup_cut_off' EXIT
     exec 2>"$backup/said"
     refuse_meanwhile "$1"
-    case $(systemctl show --value -p ActiveState "$unit") in
+    case $(settled_state "$unit") in
     active | activating | reloading)
         : >"$backup/ran"
         known=known:$(all_units_of "$1" failed)
@@ -106,12 +108,26 @@ backup_run() {
     uptime_centiseconds >"$backup/stopped"
     systemctl stop "$unit"
     step='read its files'
+    look_through "$1"
     copy_tree "$1"
     [ ! -e "$backup/copied" ] || start_again "$unit"
     write_archive "$1"
     start_again "$unit"
     conclude_backup "$@"
     rm -rf "$backup"
+}
+
+# settled_state UNIT: of one that is between two starts, the next is awaited.
+settled_state() {
+    now
+    _until=$((now + 30))
+    while :; do
+        _active=$(systemctl show --value -p ActiveState "$1")
+        now
+        if [ "$_active" != deactivating ] || [ "$now" -ge "$_until" ]; then break; fi
+        sleep 0.2
+    done
+    echo "$_active"
 }
 
 # refuse_meanwhile NAME: what another run began while this one waited for the lock.
@@ -140,6 +156,26 @@ locate() {
     deployment=$stateroot/deploy/$(chosen "$1")
 }
 
+# look_through NAME: finds directories of other file systems and subvolumes below its /etc and /var, and devices. No archive holds them:
+# the first are not the guest's alone, and the second no restore would make. An overlay's whiteout is no device.
+look_through() (
+    locate "$1"
+    cd "$deployment"
+    apart etc
+    devices etc
+    cd "$stateroot"
+    apart var
+    devices var
+)
+
+apart() { # DIRECTORY
+    find "$1" -xdev -type d -printf '%D %p\n' | grep -v "^$(stat -c %d "$1") " | sed 's/^[0-9]* //' >>"$backup/apart" || :
+}
+
+devices() { # DIRECTORY
+    find "$1" -xdev \( -type b -o -type c \) -exec stat -c '%t:%T %n' {} + | sed -n '/^0:0 /!s/^[^ ]* //p' >>"$backup/devices"
+}
+
 # copy_tree NAME: of a guest that is down, where its files can share their blocks. Its root sees no more of the stateroot than /var.
 copy_tree() (
     open_sysroot
@@ -166,7 +202,8 @@ write_archive() {
     step='write the archive'
     (umask 077 && : >"$_part")
     { archived "$_etc" "$_var" || : >"$backup/failed"; } | sealed | encrypted >"$_part"
-    [ ! -e "$backup/failed" ] && [ -e "$backup/sealed" ]
+    [ ! -e "$backup/failed" ]
+    [ -e "$backup/sealed" ]
     sync "$_part"
     mv -T "$_part" "$archives/$archive"
     sync "$archives"
@@ -208,7 +245,7 @@ complete_manifest() {
 # archived ETC-PARENT VAR-PARENT: tar takes no link for a directory. Links, owners, ACLs and extended attributes are kept.
 archived() {
     tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --numeric-owner --sparse --one-file-system \
-        --acls --xattrs --xattrs-include='*' -C "$backup" manifest guest.json -C "$1" etc -C "$2" var
+        --acls --xattrs --xattrs-include='*' --anchored --no-wildcards --exclude-from="$backup/devices" -C "$backup" manifest guest.json -C "$1" etc -C "$2" var
 }
 
 # sealed: stdin, and the line with its digest.
@@ -218,6 +255,7 @@ sealed() {
     tee "$backup/pipe"
     wait "$!"
     read -r _digest _ <"$backup/digest"
+    [ ! -e "$backup/failed" ]
     echo "$SEAL $_digest"
     : >"$backup/sealed"
 }
@@ -247,7 +285,7 @@ conclude_backup() {
     healthy*)
         _down=''
         [ ! -e "$backup/ran" ] || _down=", was down for $(seconds_between "$backup/stopped" "$backup/up") s"
-        verdict="$verdict$NEWLINE$_said, sha256 ${_digest%% *}$_down"
+        verdict="$verdict$NEWLINE$_said, sha256 ${_digest%% *}$_down$(without)"
         drop_archives "$3"
         record changed
         ;;
@@ -257,6 +295,13 @@ conclude_backup() {
         ;;
     esac
     printf '%s\n' "$verdict" | install_file 600 "$run/pyinfra-nspawn/verdict/$1"
+}
+
+without() {
+    for _what in 'other file systems:apart' 'devices:devices'; do
+        _file=$backup/${_what#*:}
+        [ ! -s "$_file" ] || printf '; without %s: %s' "${_what%:*}" "$(sed 5q "$_file" | printable | listed)"
+    done
 }
 
 seconds_between() { # FILE FILE: with centiseconds
@@ -385,7 +430,10 @@ refuse_present() {
 restore() {
     name=$1 kind=$2 commit=$3 digest=$5 identity=$6
     archive=$state/$4
-    ! is_restored "$digest" || return 0
+    if is_restored "$digest"; then
+        drop_sent
+        return
+    fi
     open_sysroot
     own=$state/$name
     grep -qsx "$digest $identity" "$own/restoring" || die "its restore was not begun" "Run again."
@@ -404,12 +452,22 @@ restore() {
         place_restored
     fi
     rm -rf --one-file-system "$stateroot/.restored"
+    drop_sent
+    rm -f "$own/restoring"
+}
+
+# drop_sent: the archive, where the controller sent it for this restore.
+drop_sent() {
     case $archive in */.k3s/*)
         rm -f "$archive"
         rmdir "${archive%/*}" 2>/dev/null || :
         ;;
     esac
-    rm -f "$own/restoring"
+}
+
+refuse_archive() { # PROBLEM HINT
+    drop_sent
+    die "$@"
 }
 
 verify_archive() {
@@ -419,12 +477,12 @@ verify_archive() {
         die "the archive takes $((_size / 1048576)) MiB, and $root has $(($(free_kib "$stateroot") / 1024)) left" "Free some, then run again."
     _seal=$(tail -c "$SEAL_BYTES" "$archive" | printable)
     _found=$(head -c $((_size - SEAL_BYTES)) "$archive" | sha256sum)
-    [ "$_seal/${_found%% *}" = "$SEAL $digest/$digest" ] || die "the archive is not whole, or was changed" "Take another one."
+    [ "$_seal/${_found%% *}" = "$SEAL $digest/$digest" ] || refuse_archive "the archive is not whole, or was changed" "Take another one."
     manifest=$(manifest_of "$archive" | printable)
     printf '%s\n' "$manifest" | sed -n 's/^joined //p' | head -n 1 | install_file 600 "$own/.joined"
     case $NEWLINE$manifest$NEWLINE in
     *"${NEWLINE}pyinfra-nspawn-archive $ARCHIVE_FORMAT$NEWLINE"*"${NEWLINE}commit $commit$NEWLINE"*) ;;
-    *) die "it is no archive of a guest with commit $commit" "Take another one." ;;
+    *) refuse_archive "it is no archive of a guest with commit $commit" "Take another one." ;;
     esac
 }
 
@@ -437,12 +495,12 @@ unpack() {
         <"$archive" 2>&1) || {
         rm -rf --one-file-system "$1"
         _said=$(printf '%s\n' "$_said" | grep -v 'Exiting with failure' | tail -n 1 | printable)
-        die "the archive cannot be unpacked: ${_said#tar: }" "$(hint "$_said")"
+        refuse_archive "the archive cannot be unpacked: ${_said#tar: }" "$(hint "$_said")"
     }
     for _member in etc var; do
         if [ ! -d "$1/$_member" ] || [ -L "$1/$_member" ]; then
             rm -rf --one-file-system "$1"
-            die "the archive has no /$_member" "Take another one."
+            refuse_archive "the archive has no /$_member" "Take another one."
         fi
     done
 }

@@ -214,6 +214,8 @@ remove() {
     open_sysroot
     own=$state/$name
     ! is_tried "$name" || abandon "$name"
+    backup_paths "$name"
+    rm -rf "$backup"
     systemctl disable --now "$unit"
     for path in "$etc/systemd/nspawn/$name.nspawn" "$etc/systemd/system/$unit.d"/*.conf; do
         ! is_ours "$path" || rm "$path"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 8 * 2**20
 """How much is copied by one command."""
+
+
+_OLD_SECONDS = 86400
 
 
 class BackupProgram(PyinfraCommand):
@@ -117,10 +122,12 @@ def copied(source: _Source, folder: Path) -> Path:
     + folder: of the controller; made, 0700, where there is none
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    prefix = f"{re.sub(r'[^A-Za-z0-9._-]', '_', source.host.name)}-{source.guest}-"
-    # One name for all, so that none of those that were interrupted stays.
-    path, part = folder / f"{prefix}{source.archive.file}", folder / f".{prefix}part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    # A guest's name has no @: hosts and guests cannot be taken for one another.
+    prefix = f"{source.guest}@{re.sub(r'[^A-Za-z0-9._-]', '_', source.host.name)}-"
+    path = folder / f"{prefix}{source.archive.file}"
+    part = folder / f".{path.name}.part"
+    _drop_old_parts(folder, prefix)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     digest = hashlib.sha256()
     with open(os.open(part, flags, 0o600), "wb") as file:
         while file.tell() < source.archive.size:
@@ -137,3 +144,10 @@ def copied(source: _Source, folder: Path) -> Path:
         raise ValueError("the copy differs from the archive")
     part.rename(path)
     return path
+
+
+def _drop_old_parts(folder: Path, prefix: str) -> None:
+    """Remove what copies that were interrupted have left, but not what another run may be writing."""
+    for old in folder.glob(f".{glob.escape(prefix)}*.part"):
+        if old.lstat().st_mtime < time.time() - _OLD_SECONDS:
+            old.unlink(missing_ok=True)

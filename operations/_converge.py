@@ -158,8 +158,9 @@ def _carry_out(
         return
     order = order or Order()
     for work in works:
-        refusal = order.refusal(work.plan.guest)
-        if refusal and work.steps and not work.errors:
+        due = bool(work.steps) and not work.errors
+        refusal = order.refusal(work.plan.guest, due=due)
+        if refusal and due:
             _fail(work, [refusal])
         snapshot = yield from _run(work, snapshot)
         if not work.errors:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 class Order:
     """Guests one after another, each whatever became of those before."""
 
-    def refusal(self, guest: str) -> Finding | None:
-        """Return why a guest, or the host (""), is not changed; None where it may be."""
+    def refusal(self, guest: str, *, due: bool = True) -> Finding | None:
+        """Return why a guest, or the host (""), is not changed; None where it may be.
+
+        + due: whether there is anything to change, and its plan allows that
+        """
 
     def done(self, guest: str) -> None:
         """Record a guest, or the host (""), that was found, or left, as desired."""
@@ -28,13 +31,15 @@ class Order:
 
 
 class BackupOrder(Order):
-    """Backups: no other guest of the host is stopped after one that did not come up again."""
+    """Backups: no other guest of the host is stopped after one whose backup failed."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
 
-    def refusal(self, guest: str) -> Finding | None:
-        """Return an error where another guest failed before."""
+    def refusal(self, guest: str, *, due: bool = True) -> Finding | None:
+        """Return an error where the backup of another guest failed before."""
+        if not due:
+            return None
         if self._open:
             problem = f"not tried: the backup of guest {self._open[0]} failed before"
             hint = "Fix that, then run again."
@@ -44,7 +49,8 @@ class BackupOrder(Order):
 
     def done(self, guest: str) -> None:
         """Record a guest that is backed up."""
-        self._open.remove(guest)
+        if guest in self._open:
+            self._open.remove(guest)
 
 
 class NodeOrder(Order):
@@ -79,7 +85,7 @@ class UpgradeOrder(Order):
         self._after = after
         self._open: set[str] = set()
 
-    def refusal(self, guest: str) -> Finding | None:
+    def refusal(self, guest: str, *, due: bool = True) -> Finding | None:  # noqa: ARG002
         """Return an error where another guest failed before, or where an earlier host is not done."""
         self._see_failures()
         late = [name for name in self._after if name not in self._turns.done]

@@ -208,10 +208,17 @@ def backup(guests: Sequence[Guest], settings: HostSettings | None = None, copied
 
 
 @operation()
-def restore(guest: Guest, archive: str = "", identity: str = "same", original: str = "") -> Commands:
+def restore(
+    guest: Guest,
+    settings: HostSettings | None = None,
+    archive: str = "",
+    identity: str = "same",
+    original: str = "",
+) -> Commands:
     """Restore a guest from an archive, on the host that it was taken on or on another.
 
     + guest: the guest, which the host must not have, nor the /var of one of its name
+    + settings: the inventory's `nspawn_host`; with them the host is checked first
     + archive: the path of a file of the controller, or `host:FILE`; by default the latest that the host keeps
     + identity: `same`, or `new`: without the original's machine id, host name and SSH host keys
     + original: `gone` where the host that the archive was taken on cannot be asked
@@ -224,7 +231,7 @@ def restore(guest: Guest, archive: str = "", identity: str = "same", original: s
 
     .. code:: python
 
-        nspawn.restore(name="Restore", guest=Guest(name="web"), archive="/srv/backups/lab1-web.tar")
+        nspawn.restore(name="Restore", guest=Guest(name="web"), archive="/srv/web@lab1.tar")
     """
     given = {"restore_from": archive, "restore_as": identity, "restore_original": original}
     wanted = ArchiveData.of(given, "restore")
@@ -234,7 +241,7 @@ def restore(guest: Guest, archive: str = "", identity: str = "same", original: s
         *(plans.recover, begin, plans.stateroot, plans.commit, plans.deployment, finish),
         *(plans.k3s_place, plans.definition, plans.unit),
     )
-    yield from converge_guests((restored(guest, restoration),), stages, "it was restored before")
+    yield from converge_guests((restored(guest, restoration),), stages, "it was restored before", settings)
 
 
 @operation()

@@ -9,6 +9,7 @@ from pyinfra_nspawn.facts.archive import Archive
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host
 from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.source import refuse_absent
 from pyinfra_nspawn.plans.step import Step, Transfer
 from pyinfra_nspawn.specs.artifact import Artifact
 from pyinfra_nspawn.specs.source import Source
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.guest import Stage
     from pyinfra_nspawn.specs import Guest
 
+_SPARE_BYTES = 64 * 2**20
+"""What remains free on the host."""
 STORE = ".k3s"
 """The directory of a host with the files that it was sent, by their digests."""
 
@@ -127,6 +130,8 @@ def _refusals(comparison: Comparison, restoration: Restoration, archive: Archive
     guest, new = comparison.guest, restoration.identity == "new"
     if comparison.found.restoring is None:
         yield from _in_its_place(comparison)
+    yield from _unavailable(comparison)
+    yield from _full(comparison, restoration, archive)
     if guest.source.guest:
         problem = "it deploys for itself, and the archive has no commit"
         yield _error(comparison, problem, "Set its `source` to the commit, or the ref, that it boots.")
@@ -134,7 +139,7 @@ def _refusals(comparison: Comparison, restoration: Restoration, archive: Archive
         problem = f"the archive is of guest {archive.guest}"
         yield _error(comparison, problem, "Restore it under that name, or with `--data restore_as=new`.")
     if archive.joined and new:
-        problem = "the archive is of a node of a k3s cluster, which its cluster knows by its files"
+        problem = "the archive holds the identity of a k3s node"
         yield _error(comparison, problem, "Restore it as it is, or make a new guest.")
     if restoration.original and not new:
         yield _error(comparison, *restoration.original)
@@ -149,6 +154,30 @@ def _in_its_place(comparison: Comparison) -> Iterator[Finding]:
     elif comparison.own is not None or comparison.other is not None:
         problem = f"the host has a stateroot {name}, perhaps with the /var of a guest that was removed"
         yield _error(comparison, problem, "Remove it with `purge: True`, then run again.")
+
+
+def _unavailable(comparison: Comparison) -> Iterator[Finding]:
+    """Yield an error for a commit that neither the host nor a remote of the source has.
+
+    Also where the guest is still there: after its removal the commit may be gone.
+    """
+    source, host = comparison.guest.source, comparison.host
+    if source.commit and host.commits.get(source.commit) not in (None, "present"):
+        try:
+            refuse_absent(comparison.guest, host)
+        except Refused as refused:
+            yield from refused.findings
+
+
+def _full(comparison: Comparison, restoration: Restoration, archive: Archive) -> Iterator[Finding]:
+    """Yield an error where the host has no room for the archive and what is in it."""
+    host = comparison.snapshot.host
+    needed = archive.size * (2 if restoration.sent else 1) + _SPARE_BYTES
+    if isinstance(host, Host) and comparison.found.restoring is None and host.free_bytes < needed:
+        problem = f"a restore needs {needed // 2**20} MiB, and the host has {host.free_bytes // 2**20} left"
+        yield replace(
+            _error(comparison, problem, "Free some below /var/lib."), kind="unfit", field="free_bytes"
+        )
 
 
 def _is_stored(comparison: Comparison, archive: Archive) -> bool:

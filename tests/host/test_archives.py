@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyinfra_nspawn.facts.program import text
 from tests.archives import archive, device, file, hard_link, link
 from tests.host.test_killed import COMMANDS, ONE, Case, is_made, is_whole_after, killed
+from tests.host.test_sysroots import made
+from tests.host.test_verbs import HEALTHY, guest_says, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,6 +195,77 @@ def test_nothing_is_restored_over_a_guest(machine: Machine):
     answer = restore(machine, (file("var/more", "x"),))
     assert "has left its /var" in answer.outcome.troubles[0].problem
     assert machine.shell("cat state/web/ostree/deploy/web/var/kept") == "mine\n"
+
+
+def back_up(machine: Machine, keep: int = 3) -> Answer:
+    program = text().encode()
+    words = {"manifest": "origin lab1\n", "json": "{}"}
+    payload = "".join(
+        f"{name} {base64.b64encode(word.encode()).decode()}\n" for name, word in words.items()
+    ).encode()
+    arguments = ("backup", "web", "3", str(keep), "", str(len(program)), str(len(payload)))
+    return machine.run("change", "guest:web", "--", *arguments, payload=program + payload)
+
+
+def runs(machine: Machine) -> None:
+    """Give the machine a guest that runs."""
+    made(machine, "private")
+    guest_says(machine, "web", HEALTHY)
+    running(machine)
+    machine.shell("echo kept >state/web/ostree/deploy/web/var/kept")
+
+
+KEPT = "ls -A state/.backups/web"
+
+
+def test_what_no_archive_holds_is_named(machine: Machine):
+    runs(machine)
+    machine.shell("""
+    cd state/web/ostree/deploy/web/var
+    mkdir spool && mknod spool/null c 1 3 && mknod spool/gone c 0 0 && mkdir other
+    """)
+    answer = back_up(machine)
+    assert answer.code == 0, answer.stderr
+    (note,) = (said for guest, said in answer.outcome.notes if guest == "web")
+    assert "without devices: var/spool/null" in note
+    (name,) = machine.shell(KEPT).split()
+    listed = machine.shell(f"tar -tf state/.backups/web/{name}").splitlines()
+    assert {"var/spool/gone", "var/kept", "etc/os-release"} < set(listed)
+    assert "var/spool/null" not in listed
+    # And so it can be restored.
+    machine.shell("systemctl stop systemd-nspawn@web.service")
+    digest = machine.shell(f"tail -c 87 state/.backups/web/{name}").split()[-1]
+    machine.change("guest:web", "sysroot", "--", "remove", "web", "purge")
+    machine.shell(f"mv state/.backups/web/{name} state/{FILE}")
+    machine.change("guest:web", "sysroot", *words("private", commit(machine), digest))
+    assert machine.shell("cat state/web/ostree/deploy/web/var/kept") == "kept\n"
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_an_archive_that_could_not_be_written_whole_is_none(machine: Machine, code: int):
+    runs(machine)
+    assert back_up(machine).code == 0
+    before = machine.shell(KEPT)
+    machine.shell(f"""
+    printf '#!/bin/sh\\ntar() {{ /usr/bin/tar "$@"; }}\\ntar "$@"\\nexit {code}\\n' >bin/tar
+    chmod 755 bin/tar
+    """)
+    answer = back_up(machine, keep=1)
+    assert answer.code == 1
+    assert "could not write the archive" in answer.outcome.troubles[0].problem
+    assert machine.shell(KEPT) == before
+    assert machine.shell("cat systemd/active-systemd-nspawn@web.service") == "active\n"
+    assert machine.shell("ls -A run/pyinfra-nspawn/backup run/pyinfra-nspawn/verdict").split() == [
+        "run/pyinfra-nspawn/backup:",
+        "run/pyinfra-nspawn/verdict:",
+    ]
+
+
+def test_an_archive_of_the_future_is_not_passed(machine: Machine):
+    runs(machine)
+    put(machine, b"")
+    machine.shell(f"mv state/{FILE} state/.backups/web/29990102T030405Z.tar")
+    assert "from the future" in back_up(machine).outcome.troubles[0].problem
 
 
 def archived(machine: Machine) -> None:

@@ -110,7 +110,7 @@ def test_a_dry_run_takes_no_backup_and_stops_no_guest(hosts: dict[str, Host]):
 
 def test_an_archive_is_whole_and_roots_alone(hosts: dict[str, Host], copied: Path):
     host = hosts["lab1"]
-    name = copied.name.removeprefix("lab1-web-")
+    name = copied.name.removeprefix("web@lab1-")
     assert host.succeed(f"stat -c %a {BACKUPS} {BACKUPS}/web {BACKUPS}/web/{name}") == "700\n700\n600\n"
     assert host.succeed(f"ls -A {BACKUPS}/web") == f"{name}\n"
     assert host.succeed("ls -A /run/pyinfra-nspawn/backup") == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ def test_no_other_guest_of_a_host_is_stopped_after_one_that_failed():
     assert order.refusal("a") is None
     order.done("a")
     assert order.refusal("b") is None
+    assert order.refusal("planned otherwise", due=False) is None
+    order.done("planned otherwise")
     refusal = order.refusal("c")
     assert refusal is not None
     assert refusal.problem == "not tried: the backup of guest b failed before"
@@ -89,7 +92,7 @@ def test_a_copy_is_whole_and_the_administrator_s_alone(tmp_path: Path, monkeypat
     monkeypatch.setattr(_backup, "CHUNK_BYTES", 4)
     source = Source(b"0123456789")
     path = copied(source, tmp_path / "new")  # type: ignore[arg-type]
-    assert path.name == "h_1-web-20260102T030405Z.tar"
+    assert path.name == "web@h_1-20260102T030405Z.tar"
     assert path.read_bytes() == source.content
     assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
     assert source.asked == ["archive-bytes"] * 3 + ["archive-digest"]
@@ -102,8 +105,21 @@ def test_a_copy_that_differs_is_none(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_copy_follows_no_link(tmp_path: Path):
-    (tmp_path / ".h_1-web-part").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
+def test_a_copy_writes_over_nothing(tmp_path: Path):
+    part = tmp_path / ".web@h_1-20260102T030405Z.tar.part"
+    part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
         copied(Source(b"0123456789"), tmp_path)  # type: ignore[arg-type]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_interrupted_copies_have_left_goes_a_day_later(tmp_path: Path):
+    old, new, other = (
+        tmp_path / name for name in (".web@h_1-1.tar.part", ".web@h_1-2.tar.part", ".db@h_1-1.tar.part")
+    )
+    for path in (old, new, other):
+        path.touch()
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    copied(Source(b"0123456789"), tmp_path)  # type: ignore[arg-type]
+    assert [path.exists() for path in (old, new, other)] == [False, True, True]

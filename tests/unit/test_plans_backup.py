@@ -175,7 +175,7 @@ def test_no_other_run_touches_what_was_cut_off():
         ({"archive": replace(ARCHIVE, guest="db")}, "the archive is of guest db"),
         (
             {"archive": replace(ARCHIVE, joined="server-founded c n"), "identity": "new"},
-            "node of a k3s cluster",
+            "identity of a k3s node",
         ),
         ({"original": ("the original runs on lab1", "Stop it.")}, "the original runs on lab1"),
         (
@@ -191,6 +191,17 @@ def test_what_is_refused(given: dict[str, object], says: str):
     found = restore(**given)  # type: ignore[arg-type]
     assert found.steps == ()
     assert says in error(found, "impossible").problem
+
+
+def test_a_host_without_room_is_refused_before_anything_is_sent():
+    found = restore(host_facts=replace(HOST, free_bytes=2**20))
+    assert "a restore needs 70 MiB, and the host has 1 left" in error(found, "unfit").problem
+
+
+def test_a_commit_that_is_gone_is_told_of_while_the_guest_is_still_there():
+    host = host_sysroot(commits={OLD: "absent"})
+    found = restore(host=host, seen=running(guest()), private=own(OLD))
+    assert {item.field for item in found.errors} == {"restored", "source"}
 
 
 def test_a_new_machine_may_have_another_name_and_an_original_that_runs():
