@@ -297,8 +297,9 @@ settle_trial() { # NAME
 
 # abandon NAME: of a guest that is removed.
 abandon() {
-    systemctl stop "pyinfra-nspawn-trial-$1.service" 2>/dev/null || :
     trial_paths "$1"
+    rm -f "$trial/program" # its ExecStopPost would wait for the lock that is held here
+    systemctl stop "pyinfra-nspawn-trial-$1.service" 2>/dev/null || :
     rm -rf "$trial_dropin" "$trial" "$trial_verdict"
     rmdir "${trial_dropin%/*}" 2>/dev/null || :
 }
