@@ -25,7 +25,7 @@ backup() {
     program=$(received "$5")
     sent=$(received "$6")
     backup_paths "$name"
-    await_backup "$name"
+    await_apart backup "$name"
     recover "$name"
     [ -d "$state/$name/current/" ] || die "the host has no guest $name" "Run deploys/guest.py."
     refuse_restoring "$name"
@@ -50,24 +50,11 @@ backup() {
     }
     run_apart backup "$backup" "Back up guest $name" "$name" "$2" "$3" "$4"
     if [ -z "$verdict" ]; then
-        await_backup "$name"
+        await_apart backup "$name"
         settle_backup "$name"
         die "its backup was cut off" "Run again."
     fi
     report_verdict
-}
-
-# await_backup NAME: of another run, whose controller may have died.
-await_backup() {
-    while :; do
-        case $(systemctl show --value -p ActiveState "pyinfra-nspawn-backup-$1.service") in
-        active | activating | deactivating) ;;
-        *) break ;;
-        esac
-        unlock
-        sleep 0.5
-        lock_again
-    done
 }
 
 # The latest archive is known by its name, which has the time.
@@ -545,7 +532,7 @@ rm -rf etc/machine-id etc/hostname etc/ssh/ssh_host_*_key etc/ssh/ssh_host_*_key
 chmod 444 etc/machine-id
 '
 
-# place_restored: its /var, its /etc, what it boots; `restored` says so.
+# place_restored: put its /var and its /etc in place, choose its deployment, and record that in `restored`.
 place_restored() {
     _from=$stateroot/.restored
     if [ -e "$_from/var" ]; then

@@ -20,11 +20,21 @@ is_tried() { # NAME
     [ -d "$trial" ] || [ -e "$trial_dropin" ]
 }
 
-trial_runs() { # NAME
-    case $(systemctl show --value -p ActiveState "pyinfra-nspawn-trial-$1.service") in
+# runs_apart KIND NAME: whether such a unit of the guest is at work (run_apart).
+runs_apart() {
+    case $(systemctl show --value -p ActiveState "pyinfra-nspawn-$1-$2.service") in
     active | activating | deactivating | reloading) ;;
     *) false ;;
     esac
+}
+
+# await_apart KIND NAME: without the lock, which it takes.
+await_apart() {
+    while runs_apart "$1" "$2"; do
+        unlock
+        sleep 0.5
+        lock_again
+    done
 }
 
 # try NAME SECONDS ON_DEGRADED DIGEST FILES PROGRAM-BYTES BYTES: a changed definition.
@@ -60,7 +70,7 @@ run_trial() {
 }
 
 # run_apart KIND DIRECTORY DESCRIPTION NAME WORD...: run the program in DIRECTORY in mode KIND, in a unit that outlives the connection
-# and takes the lock itself; in mode KIND-end after it, however it ends. Sets verdict to what it leaves; nothing where it was cut off.
+# and takes the lock itself; in mode KIND-end after it, however it ends. Sets verdict to the one that it leaves; empty where it was interrupted.
 run_apart() {
     _kind=$1 _directory=$2 _description=$3
     shift 3
@@ -274,11 +284,7 @@ trial_end() {
 # recover NAME: finish or undo a trial that was interrupted; one that runs is awaited, without the lock, which it takes.
 recover() {
     refuse_rescued "$1"
-    while trial_runs "$1"; do
-        unlock
-        sleep 0.5
-        lock_again
-    done
+    await_apart trial "$1"
     settle_trial "$1"
 }
 

@@ -224,8 +224,8 @@ def restore(
     + original: `gone` where the host that the archive was taken on cannot be asked
 
     The guest boots the archive's commit, from the host's repository or from the remote of its `source`. It is
-    refused where the original runs on another host, or starts with it, unless it gets a new identity. What is
-    in the archive is unpacked where it reaches nothing of the host.
+    refused where the original runs on another host, or starts with it, unless it gets a new identity. The
+    archive is unpacked in an isolated root, where it cannot reach the files of the host.
 
     **Example:**
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.host import HostComparison
     from pyinfra_nspawn.specs import Artifact, Guest
 
-_SPARE_BYTES = 64 * 2**20
+SPARE_BYTES = 64 * 2**20
 """What remains free on the host."""
 _SHOWN = 12
 """How many digits of a digest are shown."""
@@ -28,7 +28,7 @@ def k3s_bring(comparison: Comparison) -> Iterator[Step | Finding]:
     """Bring the files of k3s that the host lacks for a guest; what one guest lacks keeps no other waiting."""
     guest = comparison.guest
     host = readable("the host", comparison.snapshot.host, guest.name)
-    lacking = {path: item for path, item in _artifacts(guest).items() if not _is_whole(host, item.sha256)}
+    lacking = {path: item for path, item in _artifacts(guest).items() if not is_whole(host, item.sha256)}
     errors = tuple(filter(None, (_unusable(comparison, item) for item in lacking.values())))
     yield from errors or _full(comparison, host, lacking.values())
     for path, artifact in lacking.items():
@@ -101,13 +101,14 @@ def _full(comparison: Comparison, host: Host, lacking: Iterable[Artifact]) -> It
         for item in lacking
         if isinstance(local := comparison.snapshot.local.get(item.path or ""), LocalFile)
     ]
-    if sizes and sum(sizes) + _SPARE_BYTES > host.free_bytes:
-        need, free = (sum(sizes) + _SPARE_BYTES) // 2**20, host.free_bytes // 2**20
+    if sizes and sum(sizes) + SPARE_BYTES > host.free_bytes:
+        need, free = (sum(sizes) + SPARE_BYTES) // 2**20, host.free_bytes // 2**20
         problem = f"its files of k3s need {need} MiB and the host has {free} MiB left"
         hint = "Free some below /var/lib."
         name = comparison.guest.name
         yield Finding("unfit", problem, hint, guest=name, field="free_bytes", severity="error")
 
 
-def _is_whole(host: Host, sha256: str) -> bool:
+def is_whole(host: Host, sha256: str) -> bool:
+    """Return whether a host stores all of a file."""
     return sha256 in host.stored and host.stored[sha256].whole

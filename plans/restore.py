@@ -9,6 +9,7 @@ from pyinfra_nspawn.facts.archive import Archive
 from pyinfra_nspawn.facts.base import Unreadable
 from pyinfra_nspawn.facts.host import Host
 from pyinfra_nspawn.plans.finding import Finding, Refused
+from pyinfra_nspawn.plans.k3s_store import SPARE_BYTES, is_whole
 from pyinfra_nspawn.plans.source import refuse_absent
 from pyinfra_nspawn.plans.step import Step, Transfer
 from pyinfra_nspawn.specs.artifact import Artifact
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.guest import Stage
     from pyinfra_nspawn.specs import Guest
 
-_SPARE_BYTES = 64 * 2**20
-"""What remains free on the host."""
 STORE = ".k3s"
 """The directory of a host with the files that it was sent, by their digests."""
 
@@ -170,9 +169,9 @@ def _unavailable(comparison: Comparison) -> Iterator[Finding]:
 
 
 def _full(comparison: Comparison, restoration: Restoration, archive: Archive) -> Iterator[Finding]:
-    """Yield an error where the host has no room for the archive and what is in it."""
+    """Yield an error where the host has no room for the archive and its contents."""
     host = comparison.snapshot.host
-    needed = archive.size * (2 if restoration.sent else 1) + _SPARE_BYTES
+    needed = archive.size * (2 if restoration.sent else 1) + SPARE_BYTES
     if isinstance(host, Host) and comparison.found.restoring is None and host.free_bytes < needed:
         problem = f"a restore needs {needed // 2**20} MiB, and the host has {host.free_bytes // 2**20} left"
         yield replace(
@@ -182,8 +181,7 @@ def _full(comparison: Comparison, restoration: Restoration, archive: Archive) ->
 
 def _is_stored(comparison: Comparison, archive: Archive) -> bool:
     host = comparison.snapshot.host
-    stored = host.stored.get(archive.sha256) if isinstance(host, Host) else None
-    return stored is not None and stored.whole
+    return isinstance(host, Host) and is_whole(host, archive.sha256)
 
 
 def _error(comparison: Comparison, problem: str, hint: str) -> Finding:

@@ -34,7 +34,7 @@ def trial_step(
     + diffs: of these files
     """
     guest, wanted = comparison.guest, comparison.definition
-    # None of a rollback: the copy of before the upgrade is what it may need.
+    # No copy at a rollback: it may need the one from before the upgrade.
     copies = ["snapshot"] if guest.snapshot and verb == "upgrade" else []
     payload = [f"trial {encoded(wanted.trial)}", *_check_lines(guest.checks), *copies, *lines]
     return Step(

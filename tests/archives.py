@@ -1,4 +1,4 @@
-"""Archives of guests as somebody may write them by hand."""
+"""Archives of guests that are made by hand."""
 
 from __future__ import annotations
 

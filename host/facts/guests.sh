@@ -310,7 +310,7 @@ guest_image() { # NAME
 
 guest_trial() { # NAME
     is_tried "$1" || return 0
-    if trial_runs "$1"; then value "trial $1" running; else value "trial $1" interrupted; fi
+    if runs_apart trial "$1"; then value "trial $1" running; else value "trial $1" interrupted; fi
 }
 
 # A guest that floods or does not answer must neither keep the answer waiting nor spoil what is said of others.

@@ -1,4 +1,4 @@
-"""A guest made of an archive that somebody else may have written: nothing but the guest is written to."""
+"""An untrusted archive is unpacked: nothing but its guest is written to."""
 
 from __future__ import annotations
 

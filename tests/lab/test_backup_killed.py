@@ -28,7 +28,7 @@ BACKUPS = f"{OWN}/.backups/web"
 WORK = "/run/pyinfra-nspawn/backup/web"
 ENDED = f"! systemctl is-active --quiet pyinfra-nspawn-backup-web && ! test -e {WORK}"
 RUNS = "systemctl -M web is-system-running"
-# What is there once the guest was stopped, the archive begun, and all of it written.
+# True once the guest is stopped, once the archive is begun, and once all of it is written.
 POINTS = {
     "stopped": f"test -e {WORK}/stopped",
     "written": f"ls {BACKUPS}/.*.part",

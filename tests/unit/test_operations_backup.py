@@ -68,7 +68,7 @@ def test_no_other_server_of_a_cluster_is_stopped_after_one_that_failed():
 
 @dataclass
 class Source:
-    """An archive on a host, and what is asked of it."""
+    """An archive on a host, and the requests for it."""
 
     content: bytes
     digest: str = ""
