@@ -60,6 +60,14 @@ pull_from() {
     fi
 }
 
+# pulled: how many bytes the host's repository has of a pull that goes on or was interrupted. ostree gathers the objects in a directory
+# of this boot until it has all. Not a fact: those wait for the change that pulls.
+pulled() {
+    _bytes=$(du -bcs "$sysroot/ostree/repo/tmp"/staging-* 2>/dev/null | tail -n 1)
+    value pulled "${_bytes%%"$TAB"*}"
+    echo ":: done"
+}
+
 # deploy NAME KIND SOURCE: unless there is a deployment of it; a second one of a commit is no repair.
 deploy() {
     name=$1 kind=$2

@@ -2,8 +2,8 @@
 # The dispatcher. The controller appends one line to the program, `main WORD...`.
 
 # main [--by USER@CONTROLLER] [--version VERSION] [--login USER] [--ask SECONDS] [--roots DIRECTORY] MODE WORD...
-# MODE is facts, change, node, await, rescue, archive, archive-bytes, archive-digest, or what runs apart: trial, trial-end, backup, backup-end,
-# network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
+# MODE is facts, change, node, await, rescue, archive, archive-bytes, archive-digest, pulled, or what runs apart: trial, trial-end, backup,
+# backup-end, network-trial or network-revert. What changes or fails is recorded as done by --by, with that version of the
 # package (record.sh). --ask (how long a guest or a tool of the host may take to answer) and --roots are for tests. None of
 # them is a variable of the environment: a stray one must not redirect what root removes.
 main() {
@@ -38,6 +38,7 @@ main() {
     archive) archive_facts "$@" ;;
     archive-bytes) archive_bytes "$@" ;;
     archive-digest) archive_digest "$@" ;;
+    pulled) pulled ;;
     trial) trial "$@" ;;
     trial-end) trial_end "$@" ;;
     backup) backup_run "$@" ;;

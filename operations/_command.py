@@ -12,6 +12,7 @@ from pyinfra_nspawn.operations._backup import BackupProgram
 from pyinfra_nspawn.operations._confirm import ConfirmedProgram
 from pyinfra_nspawn.operations._node import NodeProgram
 from pyinfra_nspawn.operations._program import Program
+from pyinfra_nspawn.operations._pull import PullProgram
 from pyinfra_nspawn.operations._transfer import TransferProgram
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.plans.step import Step
 
 
-def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeProgram | BackupProgram]:
-    """Yield the commands that run these steps in order: one, but for steps that take several.
+def changes(
+    steps: Iterable[Step],
+) -> Iterator[Program | TransferProgram | NodeProgram | BackupProgram | PullProgram]:
+    """Yield the commands that run these steps in order: one, but for steps that may take several.
 
     Raises `OperationValueError` for an argument that a program could take for an option.
     """
@@ -37,10 +40,12 @@ def changes(steps: Iterable[Step]) -> Iterator[Program | TransferProgram | NodeP
                 yield NodeProgram(step, step.turn)
             elif step.archiving:
                 yield BackupProgram(step, change((step,)), step.archiving)
+            elif step.pulling:
+                yield PullProgram(step.guest, change((step,)))
 
 
 def _takes_several(step: Step) -> bool:
-    return bool(step.transfer or step.turn or step.archiving)
+    return bool(step.transfer or step.turn or step.archiving or step.pulling)
 
 
 def change(steps: Iterable[Step]) -> Program:

@@ -137,4 +137,5 @@ def pull(comparison: Comparison, checksum: str | None, remote: str | None) -> St
         guest.name,
         (guest.sysroot, remote or "", name if remote else checksum or ""),
         sysroot=bool(remote),
+        pulling=bool(remote),
     )

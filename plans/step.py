@@ -109,6 +109,7 @@ class Step:
     + transfer: of a file that is brought in a loop of commands; None for all others
     + turn: of a node of a cluster; None for all others
     + archiving: of a backup; None for all others
+    + pulling: whether it gets a commit from a remote; meanwhile, how much has arrived is shown
     """
 
     text: str
@@ -124,6 +125,7 @@ class Step:
     transfer: Transfer | None = None
     turn: Turn | None = None
     archiving: Archiving | None = None
+    pulling: bool = False
 
 
 def encoded(text: str) -> str:

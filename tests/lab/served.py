@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.lab import Host
@@ -18,23 +18,29 @@ ALL = 10**9
 """More objects than any commit has."""
 
 
+def _no_more() -> bool:
+    return False
+
+
 class Web:
     """A server, which may die in the middle.
 
     + url: of the repository
-    + left: how many objects it still gives out; then it closes connections without an answer
+    + left: how many objects it still gives out
+    + more: whether it gives out another when none is left; if not, it closes the connection without an answer
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.left = ALL
+        self.more: Callable[[], bool] = _no_more
 
     @contextmanager
-    def gives_out(self, count: int) -> Iterator[None]:
-        """Give out so many objects, and then nothing any more until this ends."""
-        self.left = count
+    def gives_out(self, count: int, more: Callable[[], bool] = _no_more) -> Iterator[None]:
+        """Give out so many objects, and then only what `more` allows, until this ends."""
+        self.left, self.more = count, more
         yield
-        self.left = ALL
+        self.left, self.more = ALL, _no_more
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -44,7 +50,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if "/objects/" in self.path:
-            if self._web.left <= 0:
+            if self._web.left <= 0 and not self._web.more():
                 self.close_connection = True
                 self.connection.close()
                 return

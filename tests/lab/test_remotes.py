@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.commits import commit, release
-from tests.lab.conftest import Outcome, pyinfra, succeed
+from tests.lab.conftest import Outcome, pyinfra, remote_commands, succeed
 from tests.lab.guest import inside
 from tests.lab.served import ALL, serve
+from tests.lab.shell import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +153,23 @@ def test_a_remote_that_dies_in_the_middle_leaves_the_old_guest_running(
     assert done.code == 0, done.stderr
     assert inside(host, guest, RELEASE) == f"{guest}4\n"
     assert 0 < left < OBJECTS
+
+
+def test_a_long_pull_says_how_far_it_came(host: Host, web: Web):
+    offer(host, "long", signed=False)
+
+    @functools.cache
+    def asked_twice() -> bool:
+        """Wait until the host has been asked meanwhile, and has answered."""
+        before = remote_commands(host)
+        retry(lambda: remote_commands(host) > before + 1, 25, "two commands beside the pull")
+        return True
+
+    with web.gives_out(FEW, more=asked_twice):
+        upgraded = upgrade(web.url, "web", unverified=True)
+    assert upgraded.code == 0, upgraded.stderr
+    assert any(re.fullmatch(r"web: \d+\.\d MiB pulled so far", line) for line in upgraded.lines("lab1"))
+    assert inside(host, "web", RELEASE) == "long\n"
 
 
 def test_a_remote_that_does_not_answer_refuses_the_upgrade_alone(web: Web):
