@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pyinfra_nspawn.facts.program import command_line
 from pyinfra_nspawn.facts.snapshot import SnapshotFacts
-from tests.lab import SSH_CONFIG, hosts
+from tests.lab import SSH_CONFIG, usual_hosts
 from tests.lab.progress import say
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ class Cost:
 
 def main() -> int:
     """Measure and print; 1 when a budget is exceeded."""
-    for host in hosts().values():
+    for host in usual_hosts().values():
         host.reset()  # a guest of others would be drift
         # sshd drops connections that are not authenticated yet, from the tenth on: that is not the subject.
         host.succeed(f"printf 'MaxStartups 1000\\n' >{SSHD}; systemctl reload ssh")
@@ -55,7 +55,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             return measure(Path(folder))
     finally:
-        for host in hosts().values():
+        for host in usual_hosts().values():
             host.succeed(f"rm {SSHD}; systemctl reload ssh")
 
 

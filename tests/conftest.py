@@ -32,6 +32,7 @@ SECONDS = {
     "lab/test_upgrade.py": 330,
     "lab/test_backup.py": 90,
     "lab/test_backup_killed.py": 85,
+    "lab/test_bookworm.py": 200,
     "lab/test_paths_opened.py": 100,
     "host/test_archives.py": 190,
     "host/test_killed.py": 330,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import SSH_CONFIG, hosts
+from tests.lab import SSH_CONFIG, usual_hosts
 from tests.lab.guest import address, ssh_command
 from tests.lab.progress import say, step
 
@@ -23,10 +23,10 @@ def main() -> int:
     """Run the deploys and show the guests; 1 when the deploys failed."""
     with step(f"pyinfra {' '.join(RUN)}") as running:
         done = subprocess.run([PYINFRA, *RUN], cwd=ROOT, check=False)
-        running.result = f"{len(hosts())} hosts"
+        running.result = f"{len(usual_hosts())} hosts"
     if done.returncode != 0:
         return 1
-    for host in hosts().values():
+    for host in usual_hosts().values():
         address(host, "web")
         show(host, "machinectl list --no-pager")
         show(host, "ostree admin status")

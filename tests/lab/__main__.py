@@ -39,7 +39,7 @@ def _parse() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     known = sorted(hosts())
 
-    up = commands.add_parser("up", help="have hosts running: all, or those named")
+    up = commands.add_parser("up", help="have hosts running: lab1 and lab2, or those named")
     up.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     up.set_defaults(act=_up)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tests.lab.host import reset
 from tests.lab.vm.machine import machines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.lab import Host
     from tests.lab.lan import Lan
@@ -37,13 +38,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab_hosts() -> Iterator[dict[str, Host]]:
-    """Both hosts, up; the lab is left as it was found, up or down."""
+def have_up() -> Iterator[Callable[[list[str]], dict[str, Host]]]:
+    """Have hosts up, by name; the lab is left as it was found, up or down."""
     was_up = any(machine.is_running for machine in (*hosts().values(), *machines().values()))
-    lab.up()
-    yield hosts()
+
+    def have(names: list[str]) -> dict[str, Host]:
+        lab.up(names)
+        return {name: hosts()[name] for name in names}
+
+    yield have
     if not was_up:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab_hosts(have_up: Callable[[list[str]], dict[str, Host]]) -> dict[str, Host]:
+    """Both hosts, up."""
+    return have_up(BOTH)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +76,13 @@ ORIGINAL = "/etc/systemd/network/00-original.network"
 @pytest.fixture(scope="module")
 def network(fresh: dict[str, Host]) -> Iterator[Lan]:
     """Both hosts, as they were installed, plugged into a network in which they ask for their addresses."""
+    with plugged(fresh) as found:
+        yield found
+
+
+@contextmanager
+def plugged(fresh: dict[str, Host]) -> Iterator[Lan]:
+    """Have hosts that were just installed ask for their addresses in a network; then install them anew."""
     with lan.lan() as found:
         for host in fresh.values():
             host.succeed(f"cd {Path(ORIGINAL).parent} && rm 10-uplink.network && echo '{UPLINK}' >{ORIGINAL}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.lab.generations import SID, TRIXIE, Generation
+from tests.lab.generations import BOOKWORM, SID, TRIXIE, Generation
 from tests.lab.paths import INSTANCE, INSTANCE_VARIABLE, SUFFIX
 
-#: How many hosts an instance has addresses for. Instances 0 to 62 fit into 198.51.100.0/24.
-HOSTS_PER_INSTANCE = 2
-if not 0 <= INSTANCE <= 62:
-    raise ValueError(f"expected {INSTANCE_VARIABLE} from 0 to 62, found {INSTANCE}")
+#: How many hosts an instance has addresses for. Instances 0 to 40 fit into 198.51.100.0/24.
+HOSTS_PER_INSTANCE = 3
+if not 0 <= INSTANCE <= 40:
+    raise ValueError(f"expected {INSTANCE_VARIABLE} from 0 to 40, found {INSTANCE}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class MachineSpec:
     user: str
     #: ostree's sysroot.readonly: /sysroot is mounted read-only once booted.
     readonly_sysroot: bool
+    #: It is up only when it is named: few tests want it.
+    on_demand: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,5 +60,6 @@ SPECS = {
     for spec in (
         HostSpec("lab1", TRIXIE, number=1, user="root", readonly_sysroot=False),
         HostSpec("lab2", SID, number=2, user="admin", readonly_sysroot=True),
+        HostSpec("lab3", BOOKWORM, number=3, user="root", readonly_sysroot=True, on_demand=True),
     )
 }

@@ -57,7 +57,7 @@ class Generation:
 
 TRIXIE = Generation("trixie", ("trixie",), 13)
 SID = Generation("sid", ("sid", "testing"), 14)
-#: Of guests only: no host of the lab is that old.
+#: The oldest: a host of it is up only when it is named.
 BOOKWORM = Generation("bookworm", ("bookworm",), 12)
 TRIXIE_VM = Generation(
     "trixie-vm",

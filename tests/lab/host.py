@@ -168,3 +168,8 @@ def prepare() -> None:
 def hosts() -> dict[str, Host]:
     """Return all hosts that the lab knows, by name."""
     return {name: Host(spec) for name, spec in SPECS.items()}
+
+
+def usual_hosts() -> dict[str, Host]:
+    """Return those that are up unless others are named."""
+    return {name: host for name, host in hosts().items() if not host.spec.on_demand}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.lab import cgroup, image, lock, machine, sysctls, sysroot
 from tests.lab.fleet import SPECS
-from tests.lab.host import hosts, prepare
+from tests.lab.host import hosts, prepare, usual_hosts
 from tests.lab.paths import CACHE, INSTANCE_VARIABLE, REPOSITORY, RUN, SSH_CONFIG, instances
 from tests.lab.progress import say, step
 from tests.lab.shell import LabError, run
@@ -40,8 +40,8 @@ TOOLS = {
 
 
 def up(names: Collection[str] = ()) -> None:
-    """Have these hosts running (all, if none is named), with whatever that takes."""
-    wanted = [host for name, host in hosts().items() if not names or name in names]
+    """Have these hosts running (if none is named, all but those on demand), with whatever that takes."""
+    wanted = [host for name, host in hosts().items() if name in (names or usual_hosts())]
     install_tools()
     _build_images(wanted)
     prepare()

@@ -26,9 +26,7 @@ class VmSpec(MachineSpec):
     """A machine whose body is QEMU's."""
 
     #: /boot is a file system of its own, on a second disk.
-    own_boot: bool
-    #: It is up only when it is named: few tests want it.
-    on_demand: bool = False
+    own_boot: bool = False
 
     @property
     def port(self) -> int:
@@ -49,16 +47,8 @@ class VmSpec(MachineSpec):
 VMS = {
     spec.name: spec
     for spec in (
-        VmSpec("vm1", TRIXIE_VM, number=1, user="root", readonly_sysroot=False, own_boot=False),
+        VmSpec("vm1", TRIXIE_VM, number=1, user="root", readonly_sysroot=False),
         VmSpec("vm2", TRIXIE_VM, number=2, user="admin", readonly_sysroot=True, own_boot=True),
-        VmSpec(
-            "vm3",
-            TRIXIE_SELINUX,
-            number=3,
-            user="root",
-            readonly_sysroot=False,
-            own_boot=False,
-            on_demand=True,
-        ),
+        VmSpec("vm3", TRIXIE_SELINUX, number=3, user="root", readonly_sysroot=False, on_demand=True),
     )
 }
