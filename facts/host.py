@@ -68,6 +68,7 @@ class Host(Record):
     + sysroot_read_only: whether /sysroot is mounted read-only
     + state_file_system: type of the file system that guests lie on, as `stat -f` names it
     + free_bytes: what that file system has left
+    + project_quotas: the sysroots, `private` or `shared`, whose file system has project quotas
     + max_user_namespaces: 0 where user namespaces are forbidden
     + inotify_instances: the limit in force (fs.inotify.max_user_instances)
     + sysctl_file: our file in /etc/sysctl.d; None where there is none
@@ -110,6 +111,7 @@ class Host(Record):
     remote_files: dict[str, str] = field(default_factory=dict)
     state_version: int = 0
     denials: tuple[Denial, ...] = ()
+    project_quotas: tuple[str, ...] = ()
 
     @property
     def kernel_version(self) -> tuple[int, int]:
@@ -157,6 +159,7 @@ def _host(parts: dict[str, Part]) -> Host:
         remote_files=dict(map(_remote_file, _lines(parts.get("remote-files")))),
         state_version=_number(parts.get("state-version"), r"(\d+)"),
         denials=_denials(parts.get("selinux-denials")),
+        project_quotas=_project_quotas(parts.get("mount-options")),
     )
 
 
@@ -164,6 +167,12 @@ def _remote_file(line: str) -> tuple[str, str]:
     """Read `PATH BASE64`."""
     path, _, content = line.rpartition(" ")
     return path, base64.b64decode(content).decode(errors="replace")
+
+
+def _project_quotas(part: Part | None) -> tuple[str, ...]:
+    """Read the mount options of the file systems of guests' sysroots, a line each."""
+    kinds = zip(("private", "shared"), _lines(part), strict=False)
+    return tuple(kind for kind, options in kinds if "prjquota" in options.split(","))
 
 
 def _lines(part: Part | None) -> tuple[str, ...]:

@@ -179,6 +179,22 @@ class Backup(Record):
 
 
 @dataclass(frozen=True)
+class DiskLimit(Record):
+    """The project quota of a guest's /var and /etc.
+
+    + project: the number of the project
+    + sysroot: on whose file system, `private` or `shared`
+    + kib: how much they may take together
+    + size_kib: how large the guest sees its /var: as large as the limit, where that is in force
+    """
+
+    project: int
+    sysroot: str
+    kib: int
+    size_kib: int
+
+
+@dataclass(frozen=True)
 class GuestSeen(Record):
     """A guest as a host has it; every field is empty for a guest that does not exist.
 
@@ -197,6 +213,7 @@ class GuestSeen(Record):
     + k3s: its files of k3s and its state as a node; None without files
     + refused_commits: why commits are not tried again, by their checksums
     + upgraded: its last upgrade or rollback; None without one
+    + disk_limit: the quota that was set for it; None without one
     + backups: its archives on the host, the oldest first
     + restoring: `DIGEST IDENTITY` of the archive that it is being restored from, where that was interrupted;
       None else
@@ -219,6 +236,7 @@ class GuestSeen(Record):
     k3s: Placed | None = None
     refused_commits: dict[str, str] = field(default_factory=dict)
     upgraded: Upgraded | None = None
+    disk_limit: DiskLimit | None = None
     backups: tuple[Backup, ...] = ()
     restoring: str | None = None
     restored: str | None = None
@@ -253,6 +271,7 @@ _OF_GUESTS = frozenset(
         "refused",
         "refused-commits",
         "upgraded",
+        "disk-limit",
         "backups",
         "restoring",
         "restored",
@@ -349,6 +368,7 @@ def _guest(shown: dict[str, str], machine: dict[str, str], parts: list[Part]) ->
         k3s=_placed(named["k3s-placed"]) if "k3s-placed" in named else None,
         refused_commits=_refused_commits(named.get("refused-commits")),
         upgraded=_upgraded(named.get("upgraded")),
+        disk_limit=_disk_limit(named.get("disk-limit")),
         backups=_backups(named.get("backups")),
         restoring=_text(named, "restoring"),
         restored=_text(named, "restored"),
@@ -371,6 +391,15 @@ def _upgraded(part: Part | None) -> Upgraded | None:
     if len(words) != len(Upgraded.__dataclass_fields__) or not all(map(str.isdecimal, words[:2])):
         return None
     return Upgraded(int(words[0]), int(words[1]) / 100, words[2])
+
+
+def _disk_limit(part: Part | None) -> DiskLimit | None:
+    """Read `PROJECT SYSROOT KIB` and `BLOCK_BYTES BLOCKS`; a power cut may have emptied the file."""
+    words = part.text.split() if part and part.code == 0 else []
+    if len(words) != 5 or not all(map(str.isdecimal, (words[0], *words[2:]))):  # noqa: PLR2004
+        return None
+    size = int(words[3]) * int(words[4]) // 1024
+    return DiskLimit(int(words[0]), words[1], int(words[2]), size)
 
 
 def _backups(part: Part | None) -> tuple[Backup, ...]:

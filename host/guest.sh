@@ -148,6 +148,7 @@ definition_directories() {
     chmod 0700 "$_credentials"
     rm -f "$_credentials"/.*.new "$state/$1"/.current.new "$state/$1"/.fallback.new "$state/$1"/.refused.new "$state/$1"/.refused-commits.new \
         "$state/$1"/.upgraded.new "$state/$1"/.stateroot.new "$state/$1"/.restoring.new "$state/$1"/.restored.new \
+        "$state/$1"/.disk-limit.new \
         "$etc/systemd/system/systemd-nspawn@$1.service.d"/.*.new
 }
 
@@ -224,6 +225,7 @@ remove() {
     ! is_tried "$name" || abandon "$name"
     backup_paths "$name"
     rm -rf "$backup"
+    lift_disk_limit "$name"
     systemctl disable --now "$unit"
     for path in "$etc/systemd/nspawn/$name.nspawn" "$etc/systemd/system/$unit.d"/*.conf; do
         ! is_ours "$path" || rm "$path"
@@ -248,4 +250,33 @@ remove() {
         "$own/current"
     rm -f "$own/restoring" "$own/.joined"
     [ "$purge" != purge ] || rm -rf --one-file-system "$own"
+}
+
+# disk_limit NAME KIND PROJECT KIB: how much the files of that project may take, which the guest's /var and /etc belong to once its
+# unit has started; 0 for no limit.
+disk_limit() {
+    own_directory "$1"
+    lift_disk_limit "$1"
+    result=changed
+    [ "$4" != 0 ] || return 0
+    set_quota "$2" "$3" "$4"
+    echo "$3 $2 $4" | install_file 644 "$state/$1/disk-limit"
+}
+
+lift_disk_limit() { # NAME
+    [ -e "$state/$1/disk-limit" ] || return 0
+    read -r _project _kind _rest <"$state/$1/disk-limit" || :
+    # Its file system may have no quotas any more, and a power cut may have emptied the file.
+    set_quota "${_kind:-none}" "${_project:-0}" 0 || :
+    rm -f "$state/$1/disk-limit"
+}
+
+# set_quota KIND PROJECT KIB: by the device, as setquota(8) does not know bind mounts.
+set_quota() {
+    case $1 in
+    private) _path=$state ;;
+    shared) _path=$sysroot ;;
+    *) return 1 ;;
+    esac
+    setquota -P "$2" 0 "$3" 0 0 "$(findmnt --noheadings --first-only --nofsroot --output SOURCE --target "$_path")"
 }

@@ -152,6 +152,7 @@ step() {
     decommission) decommission ;;
     definition) definition "$@" ;;
     deploy) deploy "$@" ;;
+    disk-limit) disk_limit "$@" ;;
     guest-links) guest_links "$@" ;;
     k3s-answers) k3s_answers "$@" ;;
     k3s-await) k3s_await "$@" ;;

@@ -18,9 +18,15 @@ _DATA = {
 _WEB = {
     "name": "web",
     "authorized_keys": _KEYS,
-    "limits": {"memory_max": "192M", "cpu_quota": "150%", "tasks_max": 200, "io_weight": 50},
+    "limits": {
+        "memory_max": "192M",
+        "cpu_quota": "150%",
+        "tasks_max": 200,
+        "io_weight": 50,
+        "disk_max": "256M",
+    },
 }
-_DB = {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS}
+_DB = {"name": "db", "sysroot": "shared", "authorized_keys": _KEYS, "limits": {"disk_max": "512M"}}
 
 lab_vm = [
     ("vm1", {**_DATA, "guests": [_WEB, _DB]}),

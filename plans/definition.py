@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.binds import binds, devices
+from pyinfra_nspawn.plans.disk import disk
 from pyinfra_nspawn.plans.effective import effective
 from pyinfra_nspawn.plans.finding import Finding
 from pyinfra_nspawn.plans.foreign import file_diff
@@ -47,6 +48,7 @@ def definition(comparison: Comparison) -> Iterator[Step | Finding]:
     """Write what differs of the guest's definition; try it first when the guest runs another one."""
     yield from binds(comparison)
     yield from devices(comparison)
+    yield from disk(comparison)
     changes = [*_files(comparison), *_credentials(comparison), *_directory(comparison)]
     reload = _reload(comparison, changes)
     if not (changes or reload):

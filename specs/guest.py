@@ -13,6 +13,7 @@ from pyinfra_nspawn.specs.bind import Bind
 from pyinfra_nspawn.specs.checks import Checks
 from pyinfra_nspawn.specs.file import FilePath, FileText
 from pyinfra_nspawn.specs.k3s import CONFIG, PREPARE, PROFILE, SERVICE, TOKEN, K3sOrTrue
+from pyinfra_nspawn.specs.layout import project_of
 from pyinfra_nspawn.specs.limits import Limits
 from pyinfra_nspawn.specs.names import (
     AuthorizedKey,
@@ -69,7 +70,7 @@ class Guest(Spec):
     + devices: of the host, that the guest sees and may open, in the syntax of DeviceAllow=
       (systemd.resource-control(5)): `/dev/kmsg r`, `/dev/fuse rw`. With `private-users` they belong to
       nobody, and their modes decide
-    + limits: memory, CPU, tasks
+    + limits: memory, CPU, tasks, disk
     + capabilities: in addition to nspawn's own set; `all`, or names of capabilities(7)
     + system_calls: allowed in addition to nspawn's own list; `~` before a name forbids it. `@` names a
       group that systemd knows
@@ -130,6 +131,12 @@ class Guest(Spec):
         for bind in self.binds:
             if self.is_host_root and not bind.read_only and bind.is_of_the_host:
                 raise ValueError(f"binds: {bind.refusal('a writable')}")
+        return self
+
+    @model_validator(mode="after")
+    def _keep_to_its_quota(self) -> Guest:
+        if self.limits.disk_max and self.is_host_root:
+            raise ValueError("limits: disk_max: needs isolation 'private-users': real root exceeds a quota")
         return self
 
     @model_validator(mode="after")
@@ -194,6 +201,17 @@ class Guests(Spec):
             first = owners.setdefault(guest.machine_id, guest.name)
             if first != guest.name:
                 raise ValueError(f"machine_id: {first} and {guest.name} have the same; write one for each")
+        return self
+
+    @model_validator(mode="after")
+    def _have_quotas_of_their_own(self) -> Guests:
+        owners: dict[int, str] = {}
+        for guest in self.guests:
+            if not guest.limits.disk_max or guest.state == "absent":
+                continue
+            first = owners.setdefault(project_of(guest.name), guest.name)
+            if first != guest.name:
+                raise ValueError(f"limits: disk_max: {first} and {guest.name} would share one; rename one")
         return self
 
     @model_validator(mode="after")

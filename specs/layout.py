@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.specs import Guest
 
 _RUN = "/run/pyinfra-nspawn"
+_FIRST_PROJECT = 2**30
+
+
+def project_of(name: str) -> int:
+    """Return the project that a guest's files belong to for their quota: high, where no other tool begins."""
+    return _FIRST_PROJECT + zlib.crc32(name.encode()) % _FIRST_PROJECT
 
 
 @dataclass(frozen=True)

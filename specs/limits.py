@@ -14,6 +14,7 @@ from pyinfra_nspawn.specs.base import Spec
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _MOST_MEMORY = 16777215  # T; systemd keeps bytes in 64 bits, of which the last value is `infinity`
+_MOST_DISK = 1048576  # T; ext4 holds no more
 _MOST_CPU = 21474836  # %; systemd keeps hundredths of it in 31 bits
 _MOST_TASKS = 4194304  # PID_MAX_LIMIT; the kernel refuses more with EINVAL
 _DIGITS = 24  # so many digits are too much already, and few enough for int()
@@ -34,6 +35,16 @@ def _memory(text: str) -> str:
         raise ValueError("must be at least 1M")
     if amount * _UNITS[unit] > _MOST_MEMORY * _UNITS["T"]:
         raise ValueError(f"must be at most {_MOST_MEMORY}T")
+    return text
+
+
+def _disk(text: str) -> str:
+    match = re.fullmatch(r"([1-9][0-9]*)([MGT])", text, re.ASCII)
+    if not match:
+        raise ValueError("must be like 512M, 20G or 1T")
+    size = int(match[1][:_DIGITS]) * _UNITS[match[2]]
+    if not 64 * _UNITS["M"] <= size <= _MOST_DISK * _UNITS["T"]:
+        raise ValueError(f"must be 64M to {_MOST_DISK}T")
     return text
 
 
@@ -62,9 +73,18 @@ class Limits(Spec):
     + tasks_max: processes and threads, 1 to 4194304, or `infinity`; the unit template says 16384
     + io_weight: the guest's share of the disks beside others, 1 to 10000; 100 is every unit's default. A disk
       heeds it if its scheduler knows weights (bfq), or if io.cost is set up for it
+    + disk_max: bytes of its /var and /etc together, from 64M, with M, G or T: a project quota, which the
+      file system must have (`prjquota` of ext4, xfs and f2fs). Its root must have a user namespace: real root
+      may exceed a quota (capabilities(7), CAP_SYS_RESOURCE)
     """
 
     memory_max: Annotated[str, AfterValidator(_memory)] | None = None
     cpu_quota: Annotated[str, AfterValidator(_cpu)] | None = None
     tasks_max: Annotated[int | str | None, BeforeValidator(_tasks)] = None
     io_weight: Annotated[int, Field(ge=1, le=10000)] | None = None
+    disk_max: Annotated[str, AfterValidator(_disk)] | None = None
+
+    @property
+    def disk_kib(self) -> int:
+        """`disk_max` in KiB; 0 for no limit."""
+        return int(self.disk_max[:-1]) * _UNITS[self.disk_max[-1]] // 2**10 if self.disk_max else 0

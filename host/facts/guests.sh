@@ -195,9 +195,18 @@ guest_directory() { # NAME
     [ ! -d "$state/$1/k3s" ] || brief "k3s-placed $1" guest_placed "$state/$1/k3s"
     [ ! -f "$state/$1/unwritten" ] || value "unwritten $1" ""
     [ ! -f "$state/$1/refused" ] || value "refused $1" "$(sed '1{s/[^0-9a-f]//g;q;}' "$state/$1/refused")"
+    [ ! -f "$state/$1/disk-limit" ] || brief "disk-limit $1" guest_disk_limit "$1"
     for _file in refused-commits upgraded restoring restored; do
         [ ! -f "$state/$1/$_file" ] || brief "$_file $1" head -c 4000 "$state/$1/$_file"
     done
+}
+
+# `PROJECT SYSROOT KIB`, and the size of its /var in blocks: that of the quota where one is in force.
+guest_disk_limit() { # NAME
+    cat "$state/$1/disk-limit"
+    _root=$state/$1
+    [ ! -L "$_root/stateroot" ] || _root=$sysroot
+    stat -f -c '%S %b' "$_root/ostree/deploy/$1/var"
 }
 
 # A line `FILE BYTES` for each of its archives.

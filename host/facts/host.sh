@@ -11,6 +11,7 @@ facts_host() {
     value cgroup "$(stat -fc %T /sys/fs/cgroup)"
     brief sysroot-options host_sysroot_options
     part state-file-system host_state_file_system
+    brief mount-options host_mount_options
     value state-version "$(state_version)"
     host_setting user-namespaces /proc/sys/user/max_user_namespaces
     host_setting inotify-instances "$INOTIFY_INSTANCES"
@@ -36,7 +37,7 @@ host_has() { # HEADER PATH
 }
 
 host_commands() {
-    for _name in age dnsmasq flock gpg machinectl nft ostree rpm-ostree systemd-nspawn unshare; do
+    for _name in age chattr dnsmasq flock gpg lsattr machinectl nft ostree rpm-ostree setquota systemd-nspawn unshare; do
         have "$_name" && printf '%s\n' "$_name"
     done
     return 0
@@ -95,6 +96,14 @@ host_state_file_system() {
     [ -e "$_path" ] || _path=${state%/*}
     stat -fc %T "$_path"
     df -Pk "$_path" | tail -n 1
+}
+
+# Those of the file systems that private guests lie on, and shared ones: a line each.
+host_mount_options() {
+    for _path in "$state" "$sysroot/ostree/deploy"; do
+        [ -e "$_path" ] || _path=${_path%/*}
+        findmnt --noheadings --first-only --output OPTIONS --target "$_path"
+    done
 }
 
 # without_nul FILE: a shell drops NUL bytes, and the file that a power cut has filled with them would look like ours.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra_nspawn.plans.render.choice import choose
 from pyinfra_nspawn.plans.render.digest import digest_of
+from pyinfra_nspawn.plans.render.disk import join_project
 from pyinfra_nspawn.plans.render.nspawn import bind_paths, command, devices
 from pyinfra_nspawn.plans.render.templates import render
 from pyinfra_nspawn.specs.credentials import composed
@@ -52,6 +53,7 @@ def define(guest: Guest) -> Definition:
             "bind_paths": sorted(bind_paths(layout)),
             "chooses_itself": guest.source.guest,
             **({"mac": guest.network.mac} if guest.network.mac else {}),
+            **({"has_disk_limit": True} if guest.limits.disk_max else {}),
         },
         credentials,
     )
@@ -87,4 +89,5 @@ def _boot(guest: Guest, layout: Layout, digest: str, runs: tuple[str, ...]) -> s
         devices=devices(guest),
         bridge=guest.network.name if guest.network.kind == "bridge" else None,
         mac=guest.network.mac,
+        join_project=join_project(layout) if guest.limits.disk_max else (),
     )

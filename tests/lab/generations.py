@@ -63,20 +63,31 @@ TRIXIE_VM = Generation(
     "trixie-vm",
     ("trixie",),
     13,
-    packages=("dnsmasq-base", "firewalld", "iputils-ping", "network-manager", "nftables", "qemu-guest-agent"),
+    packages=(
+        "dnsmasq-base",
+        "firewalld",
+        "iputils-ping",
+        "network-manager",
+        "nftables",
+        "qemu-guest-agent",
+        "quota",
+    ),
     disabled=(
         "firewalld.service",
         "NetworkManager.service",
         "NetworkManager-dispatcher.service",
         "NetworkManager-wait-online.service",
+        "quota.service",
+        "quotarpc.service",
     ),
     python=True,  # for firewalld
     # Just enough for a virtual machine, and not compressed: an emulated processor takes seconds to unpack it.
     initramfs=(
         *("--no-hostonly-cmdline", "--no-compress", "--filesystems=ext4"),
         "--modules=systemd systemd-initrd ostree base rootfs-block udev-rules fs-lib shutdown kernel-modules",
-        "--drivers=virtio_blk virtio_pci virtio_mmio virtio_net virtio_rng ext4 overlay",
+        "--drivers=virtio_blk virtio_pci virtio_mmio virtio_net virtio_rng ext4 overlay quota_tree quota_v2",
     ),
+    kernel_arguments=("rootflags=prjquota",),
 )
 #: Debian's reference policy. The kernel's arguments choose SELinux; its mode is /etc/selinux/config's.
 TRIXIE_SELINUX = replace(
@@ -86,6 +97,6 @@ TRIXIE_SELINUX = replace(
     disabled=(*TRIXIE_VM.disabled, "audit-rules.service", "auditd.service"),
     # It asks for a relabelling wherever the kernel has no SELinux, as in a guest.
     masked=("selinux-autorelabel-mark.service",),
-    kernel_arguments=("security=selinux", "selinux=1"),
+    kernel_arguments=(*TRIXIE_VM.kernel_arguments, "security=selinux", "selinux=1"),
     labelled=True,
 )

@@ -30,7 +30,7 @@ HOST = Host(
     root=True,
     ostree_booted=True,
     kernel="6.12.1",
-    commands=("flock", "machinectl", "ostree", "systemd-nspawn", "unshare"),
+    commands=("chattr", "flock", "lsattr", "machinectl", "ostree", "setquota", "systemd-nspawn", "unshare"),
     systemd_version=257,
     ostree_version="2025.2",
     cgroup_version=2,
@@ -43,6 +43,7 @@ HOST = Host(
     selinux="enforcing",
     selinux_configured="enforcing",
     machines_target="disabled",
+    project_quotas=("private", "shared"),
 )
 
 

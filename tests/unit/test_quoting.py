@@ -8,6 +8,7 @@ import base64
 import gzip
 import re
 import shlex
+import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -224,6 +225,7 @@ FIELDS = {
         "cpu_quota": lambda of: of(like("[1-9][0-9]{0,4}%")),
         "tasks_max": lambda of: of(TASKS),
         "io_weight": lambda of: of(st.integers(1, 10000)),
+        "disk_max": lambda of: of(like("[1-9][0-9]{2}[MGT]")),
     },
     File: {
         "content": lambda of: of(SECRET_TEXT),
@@ -385,6 +387,7 @@ def to_boot(wanted: Guest, place: str) -> list:
         ("ExecStartPre", []),
         *([("ExecStartPre", awaiting(network.name))] if network.kind == "bridge" else []),
         *([("ExecStartPre", ["+sh", "-ec", choosing(wanted, directory)])] if wanted.source.guest else []),
+        *([("ExecStartPre", joining(wanted, f"{place}/current/etc"))] if wanted.limits.disk_max else []),
         ("ExecStart", []),
         ("ExecStart", [*beginning(wanted), *container(wanted, directory, place)]),
         ("ExecStopPost", []),
@@ -400,6 +403,22 @@ def awaiting(bridge: str) -> list[str]:
         'echo "bridge $1 does not exist" >&2; exit 1'
     )
     return ["sh", "-ec", script, "sh", bridge]
+
+
+def joining(wanted: Guest, etc: str) -> list[str]:
+    mounts = f"{MOUNTS}/{wanted.name}"
+    shared = wanted.sysroot == "shared"
+    remount = 'mount -o remount,bind,rw "$path"; ' if shared else ""
+    script = (
+        f"project=$1; shift; for path; do {remount}"
+        'set -- $(lsattr -dp "$path"); case "$1 $2" in "$project "*P*) continue;; esac; '
+        'find "$path" -xdev -type f -exec chattr -f -p "$project" {} +; '
+        'find "$path" -xdev -depth -type d -exec chattr -f -p "$project" +P {} +; done'
+    )
+    own = f"/var/lib/pyinfra-nspawn/{wanted.name}/ostree/deploy/{wanted.name}"
+    paths = [f"{mounts}/var", f"{mounts}/etc"] if shared else [f"{own}/var", etc]
+    project = 2**30 + zlib.crc32(wanted.name.encode()) % 2**30
+    return ["-sh", "-c", script, "sh", str(project), *paths]
 
 
 ISOLATION = {
@@ -693,7 +712,8 @@ def plans(wanted: Guest) -> list[Plan]:
 
 
 def host_plan(settings: HostSettings) -> Plan:
-    bare = replace(HOST, commands=(*HOST.commands[:1], *HOST.commands[2:], "rpm-ostree"), state_version=1)
+    commands = (*(name for name in HOST.commands if name != "machinectl"), "rpm-ostree")
+    bare = replace(HOST, commands=commands, state_version=1)
     seen = Snapshot(bare, HostSysroots(host_sysroot()), {})
     return plan_host(settings, (), seen, concerns_of(settings)[1:])
 

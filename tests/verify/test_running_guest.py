@@ -114,6 +114,15 @@ def test_the_guest_has_its_hostname(running: Guest) -> None:
     running.expect("its hostname", wanted, running.inside("cat", "/proc/sys/kernel/hostname").strip())
 
 
+def test_the_guest_has_its_quota(running: Guest) -> None:
+    most = running.spec.limits.disk_kib
+    if not most:
+        pytest.skip("no quota is wanted")
+    found = int(running.inside("df", "--block-size=1K", "--output=size", "/var").split()[-1])
+    if found > most:
+        running.fail(f"expected a /var of {most} KiB at most, found {found} KiB: no quota is in force")
+
+
 def test_the_guest_has_its_machine_id(running: Guest) -> None:
     found = running.inside("cat", "/etc/machine-id").strip()
     if running.spec.machine_id:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.lab.conftest import ROOT
 from tests.lab.guest import inside
+from tests.vm.conftest import INVENTORY, converge
 
 if TYPE_CHECKING:
     from tests.lab.vm.machine import VirtualMachine
@@ -13,6 +18,11 @@ if TYPE_CHECKING:
 GROUP = "/sys/fs/cgroup/machine.slice/systemd-nspawn@web.service"
 MEMORY_MAX = 192 * 2**20
 TASKS_MAX = 200
+#: By guest, in MiB. One has a sysroot of its own, the other lies in the host's, which is read-only on vm2.
+DISK_MAX = {"web": 256, "db": 512}
+#: What the projects of guests may take, in KiB.
+QUOTAS = "repquota -Pn $(findmnt -nvo SOURCE /sysroot) | awk '$1 ~ /^#1[0-9]+$/ && $5 > 0 { print $5 }'"
+STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic --value"
 
 
 def events(machine: VirtualMachine, file: str) -> dict[str, int]:
@@ -54,3 +64,32 @@ def test_a_guest_that_takes_more_than_its_share_of_processors_is_throttled(guest
 
 def test_a_guest_has_its_share_of_the_disks(guests: Machines):
     assert guests["vm1"].succeed(f"cat {GROUP}/io.weight") == "default 50\n"
+
+
+@pytest.mark.parametrize(("name", "guest"), [("vm1", "web"), ("vm2", "db")])
+def test_a_guest_that_writes_too_much_is_refused_more(guests: Machines, name: str, guest: str):
+    machine, most = guests[name], DISK_MAX[guest]
+    assert inside(machine, guest, "df -m --output=size /var | tail -n 1").strip() == str(most)
+    for path in ("/var/filled", "/etc/filled"):
+        fill = f"sh -c 'head -c {most}M /dev/zero >{path}'"
+        done = machine.run(f"systemd-run -M {guest} --pipe --wait --quiet --collect {fill}", timeout=240)
+        assert "Disk quota exceeded" in done.stderr
+    written = int(inside(machine, guest, "cat /var/filled /etc/filled | wc -c"))
+    assert most * 2**19 < written < most * 2**20
+
+
+def test_a_quota_grows_without_a_restart_and_goes_with_its_guest(guests: Machines):
+    machine = guests["vm1"]
+    started = machine.succeed(STARTED)
+    assert machine.succeed(QUOTAS).split() == [str(most * 1024) for most in sorted(DISK_MAX.values())]
+
+    web, db = dict(runpy.run_path(str(ROOT / INVENTORY))["lab_vm"])["vm1"]["guests"]
+    larger = {**web, "limits": {**web["limits"], "disk_max": "300M"}}
+    for changes in (1, 0):
+        outcome = converge("--limit", "vm1", "-y", "--json", guests=[larger, db])
+        assert outcome.json["results"]["totals"]["success"] == changes, outcome.stderr
+    assert inside(machine, "web", "df -m --output=size /var | tail -n 1").strip() == "300"
+    assert machine.succeed(STARTED) == started
+    gone = [{"name": name, "state": "absent"} for name in DISK_MAX]
+    converge("--limit", "vm1", "-y", "--json", guests=gone)
+    assert machine.succeed(QUOTAS) == ""

@@ -137,7 +137,7 @@ def _label(root: Path, deployment: Path) -> None:
 
 
 def _pack(spec: VmSpec, machine: Image, remote: Path) -> None:
-    """Make file systems of the directories. Nothing of them is to survive this machine: no journal."""
+    """Make file systems of the directories, with quotas. They need not survive this machine: no journal."""
     contents = {ROOT: machine.sysroot, REMOTE: remote}
     if spec.own_boot:
         contents[BOOT] = machine.directory / "boot"
@@ -145,7 +145,7 @@ def _pack(spec: VmSpec, machine: Image, remote: Path) -> None:
         (machine.sysroot / "boot").mkdir()
     for name, content in contents.items():
         run(
-            *("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-m", "0"),
+            *("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum,quota,project", "-m", "0"),
             *("-L", LABELS[name], "-d", content, machine.directory / f"{name}.raw", SIZES[name]),
         )
     remove(machine.directory / "boot")
