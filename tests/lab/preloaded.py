@@ -50,7 +50,9 @@ def pyinfra(*arguments: str, timeout: int, kill_after: int = 0) -> subprocess.Co
         stdout.seek(0)
         stderr.seek(0)
         if code == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(arguments, timeout, stdout.read(), stderr.read())
+            expired = subprocess.TimeoutExpired(arguments, timeout, stdout.read(), stderr.read())
+            expired.add_note(str(expired.stderr))  # which a report does not show by itself
+            raise expired
         return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())
 
 
