@@ -83,12 +83,15 @@ def impossible_on(hosts: Iterable[Host]) -> list[str]:
     return found
 
 
-def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every: bool = False) -> list[Visit]:
+def visit_all(
+    loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every: bool = False, remotes: bool = False
+) -> list[Visit]:
     """Look at every host of an inventory.
 
     + timeout_seconds: how long a host may take to answer
     + usage: `addresses` to read those of guests too, `disk` to have the guests measure their files
     + every: test the preconditions of k3s in guests without `k3s` too
+    + remotes: ask the remotes of the guests' sources for the commits that they have now
 
     Raises `InvalidSpecError` for the first host whose data is wrong, before any is connected to.
     """
@@ -97,7 +100,7 @@ def visit_all(loaded: Loaded, *, timeout_seconds: int, usage: Usage = "", every:
 
     def visit(host: Host) -> Visit:
         guests = planned[host.name].guests
-        snapshot = look(guests, usage=usage, probed=probed(guests, every=every))
+        snapshot = look(guests, usage=usage, probed=probed(guests, every=every), remotes=remotes)
         return replace(planned[host.name], snapshot=snapshot)
 
     found = _on_each(loaded, visit, timeout_seconds)

@@ -145,7 +145,7 @@ def drift(
     Exits 0 without findings, 2 with any, and 1 when something could not be determined.
     """
     loaded = _load_valid(inventory, options)
-    report = drift_of(visit_all(loaded, timeout_seconds=timeout_seconds), ignored)
+    report = drift_of(visit_all(loaded, timeout_seconds=timeout_seconds, remotes=True), ignored)
     if not as_json:
         hosts, findings = _count(len(report.hosts), "host"), _count(len(report.findings), "finding")
         click.echo(f"{hosts}, {findings}", err=True)

@@ -63,7 +63,7 @@ k3s_start() {
         echo start
     } | in_guest "$1" "Start k3s") || {
         said "journal $1" "$(printf '%s\n' "$_said" | printable)" >&3
-        die "k3s.service does not start" "Run \"journalctl -M $1 -u k3s\" on the host."
+        die "k3s.service does not start" "Run \"pyinfra-nspawn logs HOST:$1 -u k3s\"."
     }
     case $_said in *changed*) result=changed ;; esac
 }
@@ -109,7 +109,7 @@ k3s_leave() {
     result=changed
     tool_seconds=150
     if ! printf 'role=%s\n%s\n' "$2" "$STOP_K3S" | in_guest "$1" "Stop k3s" >/dev/null; then
-        [ "$2" != server ] || die "k3s.service does not stop" "Run \"journalctl -M $1 -u k3s\" on the host."
+        [ "$2" != server ] || die "k3s.service does not stop" "Run \"pyinfra-nspawn logs HOST:$1 -u k3s\"."
         note "k3s.service did not stop"
     fi
 }
@@ -151,7 +151,7 @@ kubectl_failed() {
 # k3s_answers NAME: whether that server does.
 k3s_answers() {
     _said=$(kubectl "$1" get nodes --no-headers) ||
-        kubectl_failed "server $1 does not answer" "Run \"journalctl -M $1 -u k3s\" on its host." "$_said"
+        kubectl_failed "server $1 does not answer" "Run \"pyinfra-nspawn logs HOST:$1 -u k3s\"." "$_said"
 }
 
 # k3s_drain NAME NODE SECONDS STAYS: asked of the server NAME. It may take as long as the pods of NODE take to end. With STAYS
@@ -200,7 +200,7 @@ k3s_await() {
         sleep 1
     done
     die "node $2 is not ready (waited $3 s): ${_said##*"$NEWLINE"}" \
-        "Run \"journalctl -M $1 -u k3s\" on the host."
+        "Run \"pyinfra-nspawn logs HOST:$1 -u k3s\"."
 }
 
 # Every node may read itself and its lease, as its kubelet. The cluster calls a node ready for 40 s after its kubelet was last

@@ -159,7 +159,7 @@ degraded() {
     else
         _unit=${_failed%%[ ,]*}
         [ "$_unit" != a ] || _unit=''
-        failed "$_failed $3" "Run \"journalctl -M $1${_unit:+ -u $_unit}\" on the host."
+        failed "$_failed $3" "Run \"pyinfra-nspawn logs HOST:$1${_unit:+ -u $_unit}\"."
     fi
 }
 

@@ -65,8 +65,8 @@ def _original(archive: Archive) -> tuple[str, str] | None:
     if isinstance(seen, Unreadable):
         return f"whether the original runs on {name} is unknown: {seen.reason}", f"Run again, {gone}"
     if seen.unit and (seen.unit.active or seen.unit.enabled):
-        runs = "runs" if seen.unit.active else "starts with its host"
-        return f"the original {runs} on {name}", _STOP
+        runs = f"runs on {name}" if seen.unit.active else f"starts with its host, {name}"
+        return f"the original {runs}", _STOP
     return None
 
 

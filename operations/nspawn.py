@@ -50,7 +50,7 @@ def each_guest(
 
         nspawn.each_guest(name="Guests", settings=HostSettings(), guests=(Guest(name="web"),))
     """
-    yield from converge_guests(guests, stages, "all guests are as desired", settings)
+    yield from converge_guests(guests, stages, "all guests are as desired", settings, remotes=True)
 
 
 @operation()

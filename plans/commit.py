@@ -80,7 +80,7 @@ def _behind(comparison: Comparison, booted: Deployment) -> Iterator[Finding]:
     if guest.source.guest:
         return
     try:
-        newest = comparison.commit
+        newest = comparison.newest
     except Refused as refused:
         # It is deployed and needs nothing of its source: that the source is gone is for the next upgrade.
         yield from (replace(finding, severity="note") for finding in refused.findings)

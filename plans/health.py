@@ -90,7 +90,7 @@ def _of_units(comparison: Comparison, units: tuple[str, ...], problem: str) -> F
     return Finding(
         "restarting",
         problem,
-        f'Run "journalctl -M {name}{unit}" on the host, and fix it in the guest.',
+        f'Run "pyinfra-nspawn logs HOST:{name}{unit}", and fix it in the guest.',
         guest=name,
         field="restarting_units",
         seen=", ".join(units),

@@ -433,7 +433,7 @@ def test_a_guest_that_names_a_unit_writes_nothing_into_a_hint(machine: Machine):
     assert len(troubles) == len(names)
     for name, trouble in troubles.items():
         assert trouble.problem == "unit (restarted 0 times) keeps restarting"
-        assert trouble.hint == f'Run "journalctl -M {name} -u unit" on the host.'
+        assert trouble.hint == f'Run "pyinfra-nspawn logs HOST:{name} -u unit".'
 
 
 def test_a_state_that_a_guest_makes_up_writes_no_hint(machine: Machine):

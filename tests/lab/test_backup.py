@@ -141,6 +141,14 @@ def test_it_is_not_restored_while_the_original_runs(hosts: dict[str, Host], copi
     assert hosts["lab2"].succeed(f"ls -A /{OWN} || :") == ""
 
 
+def test_it_is_not_restored_while_the_original_starts_with_its_host(hosts: dict[str, Host], copied: Path):
+    succeed("--limit", "lab1", "-y", guests=[{**WEB, "state": "stopped"}])
+    outcome = restore(restore_from=str(copied))
+    assert outcome.code == 1
+    assert any("the original starts with its host, lab1" in line for line in outcome.lines("lab2"))
+    assert hosts["lab2"].succeed(f"ls -A /{OWN} || :") == ""
+
+
 def test_it_moves_to_another_host(hosts: dict[str, Host], copied: Path):
     first, second = hosts["lab1"], hosts["lab2"]
     succeed("--limit", "lab1", "-y", guests=[STOPPED])

@@ -118,6 +118,8 @@ def test_a_guest_moves_to_what_is_signed_and_to_nothing_else(host: Host, key: st
     is_refused(upgrade(web.url, guest, gpg_keys=[key]))
     assert inside(host, guest, RELEASE) == before
     offer(host, f"{guest}3", signed=True)
+    told = converge(web.url, guest, gpg_keys=[key])
+    assert any(f"{guest}: it boots commit" in line for line in told.lines("lab1")), told.stderr
     upgraded = upgrade(web.url, guest, gpg_keys=[key])
     assert upgraded.code == 0, upgraded.stderr
     assert any("from remote served" in line for line in upgraded.lines("lab1")), upgraded.stderr

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from tests.lab.commits import BAD, commit, release
 from tests.lab.conftest import BOTH, Outcome, pyinfra, succeed
 from tests.lab.guest import inside
+from tests.lab.shell import retry
 from tests.lab.side_by_side import on_each
 
 if TYPE_CHECKING:
@@ -24,15 +28,20 @@ SHARED: dict[str, Any] = {**WEB, "name": "own", "sysroot": "shared"}
 GUESTS = [WEB, SHARED]
 STATE = "/var/lib/pyinfra-nspawn"
 STARTED = "systemctl show systemd-nspawn@{} -p ExecMainStartTimestampMonotonic --value"
-# It writes down each line that it has written, in a place that is not merged or copied.
-WRITER = """
-count=0
-while :; do
-    count=$((count + 1))
-    echo $count >>{path} && echo $count >>/var/written{path}
-    sleep 0.01
-done
+# It writes down each line that it has written, in a place that is not merged or copied. bash waits without a
+# process of its own, so that it comes to a hundred lines a second. With the new commit it goes on.
+WRITER = """[Service]
+ExecStart=bash -c 'exec 9<> <(:); \\
+  count=$$(tail -n 1 /var/written%(path)s 2>/dev/null); \\
+  while :; do \\
+    count=$$((count + 1)); \\
+    echo $$count >>%(path)s && echo $$count >>/var/written%(path)s; \\
+    read -rt 0.008 -u 9; \\
+  done'
 """
+WRITTEN = ("/etc/log", "/var/log/lines")
+#: Lines of about a second.
+A_SECOND = 100
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +78,31 @@ def boots(host: Host, guest: str) -> str:
 
 
 def start_writers(host: Host, guest: str) -> None:
-    for path in ("/etc/log", "/var/log/lines"):
-        script = WRITER.format(path=path).strip().replace("\n", "; ").replace("do;", "do")
-        inside(host, guest, "mkdir -p /var/written/etc /var/written/var/log")
-        inside(host, guest, f"systemd-run --quiet --unit=writer{path.replace('/', '-')} sh -c '{script}'")
+    inside(host, guest, "mkdir -p /var/written/etc /var/written/var/log")
+    for path in WRITTEN:
+        unit = f"writer{path.replace('/', '-')}.service"
+        text = base64.b64encode((WRITER % {"path": path}).encode()).decode()
+        inside(host, guest, f"echo {text} | base64 -d >/etc/systemd/system/{unit}")
+        wants = "/etc/systemd/system/multi-user.target.wants"
+        inside(host, guest, f"mkdir -p {wants}; ln -s ../{unit} {wants}; systemctl daemon-reload")
+        inside(host, guest, f"systemctl start {unit}")
+        retry(partial(_wrote, host, guest, path, A_SECOND), 30, f"lines in {path}")
 
 
-def nothing_is_lost(host: Host, guest: str) -> None:
-    for path in ("/etc/log", "/var/log/lines"):
-        written = inside(host, guest, f"cat /var/written{path}")
-        assert inside(host, guest, f"cat {path}").startswith(written), path
-        assert len(written.splitlines()) > 20
+def _wrote(host: Host, guest: str, path: str, count: int) -> bool:
+    return int(inside(host, guest, f"wc -l </var/written{path}")) > count
+
+
+def nothing_is_lost(host: Host, guest: str, before: int) -> None:
+    """+ before: how many lines each writer had written before the upgrade, at least"""
+    for path in WRITTEN:
+        retry(partial(_wrote, host, guest, path, before + A_SECOND), 30, f"more lines in {path}")
+        inside(host, guest, f"systemctl disable --now writer{path.replace('/', '-')}.service")
+        written = inside(host, guest, f"cat /var/written{path}").splitlines()
+        assert written == [str(number) for number in range(1, len(written) + 1)]
+        # A writer that was ended between its two files has written that line twice.
+        found = list(dict.fromkeys(inside(host, guest, f"cat {path}").splitlines()))
+        assert found[: len(written)] == written, path
 
 
 def test_a_good_commit_is_kept_and_no_write_is_lost(fresh: dict[str, Host]):
@@ -90,12 +113,15 @@ def test_a_good_commit_is_kept_and_no_write_is_lost(fresh: dict[str, Host]):
     for host in fresh.values():
         start_writers(host, "web")
         start_writers(host, "own")
+    before = {
+        name: int(inside(host, "own", f"wc -l </var/written{WRITTEN[1]}")) for name, host in fresh.items()
+    }
     outcome = upgrade()
     assert outcome.code == 0, outcome.stderr
     for name, host in fresh.items():
         for guest in ("web", "own"):
             runs(host, guest, "two")
-            nothing_is_lost(host, guest)
+            nothing_is_lost(host, guest, before[name])
             said = f"{guest}: runs commit {commits[name][:12]}, was down for "
             (down,) = [line.removeprefix(said) for line in outcome.lines(name) if line.startswith(said)]
             assert float(down.removesuffix(" s")) < 10
@@ -136,6 +162,20 @@ def test_a_failure_ends_the_upgrade_of_its_host_and_of_later_waves(fresh: dict[s
         assert any(line.startswith(not_tried) for line in outcome.lines(name)), outcome.stderr
 
 
+#: How the run begins to say why.
+REASONS = {
+    "starting for ever": "it did not start (waited ",
+    "a unit fails": "bad.service failed",
+    "a unit crashes in a loop": "loop.service",
+    "the boot hangs": "it did not start (waited ",
+}
+#: Of what it shows of the guest's console.
+LAST_LINES = {
+    "a unit fails": "Started bad.service",
+    "the boot hangs": "Starting systemd-nspawn@own.service",
+}
+
+
 @pytest.mark.parametrize("troubles", [list(BAD)[:2], list(BAD)[2:]], ids=" and ".join)
 def test_a_bad_commit_is_undone_reported_and_not_tried_again(fresh: dict[str, Host], troubles: list[str]):
     """Another one on each host; the second guest is in the host's own sysroot."""
@@ -146,12 +186,15 @@ def test_a_bad_commit_is_undone_reported_and_not_tried_again(fresh: dict[str, Ho
         wanted = [one if one is guest else {**one, "source": boots(host, one["name"])} for one in GUESTS]
         before = inside(host, name, RELEASE).strip()
         bad = commit(host, REF, {**release("bad"), **BAD[trouble]})
+        began = time.monotonic()
         outcome = upgrade("--limit", host.name, guests=wanted)
+        assert time.monotonic() - began < 2 * WEB["start_timeout_seconds"] + 20
         assert outcome.code == 1
         runs(host, name, before)
         said = "\n".join(outcome.lines(host.name))
-        assert f"{name}: with commit {bad[:12]}: " in said
+        assert f"{name}: with commit {bad[:12]}: {REASONS[trouble]}" in said
         assert "went back to the old" in said
+        assert LAST_LINES.get(trouble, "") in said
         assert not [found for found in deployments(host, name) if found.startswith(bad)]
         started = host.succeed(STARTED.format(name))
         again = upgrade("--limit", host.name, guests=wanted)
@@ -174,12 +217,23 @@ def test_a_refusal_is_lifted_by_a_word_or_by_another_commit(fresh: dict[str, Hos
 
 
 CHECKS = {
-    "command": {"commands": ["test -e /etc/nothing; false"]},
-    "http": {"units": ["dbus.service"], "tcp": [22], "http": ["http://localhost:81/"]},
+    "`test -e /etc/nothing; false`": {"commands": ["test -e /etc/nothing; false"]},
+    "nothing.service": {"units": ["nothing.service"]},
+    "port 81": {"tcp": [81]},
+    "`mkdir /run/once` failed (after 1 s)": {"commands": ["mkdir /run/once"], "settle_seconds": 1},
+    "http://localhost:81/ is not answered": {
+        "units": ["dbus.service"],
+        "tcp": [22],
+        "http": ["http://localhost:81/"],
+    },
 }
+"""By what the run says of them; the guest meets none."""
 MET = {
     "units": ["dbus.service"],
-    "commands": ["grep -q six /usr/lib/lab-release && exit 0"],
+    "commands": [
+        "grep -q six /usr/lib/lab-release && exit 0",
+        "[ -e /run/waited ] || { touch /run/waited; false; }",
+    ],
     "tcp": [22],
     "timeout_seconds": 20,
     "settle_seconds": 1,
@@ -190,14 +244,12 @@ def test_its_own_checks_decide(fresh: dict[str, Host]):
     host = fresh["lab1"]
     before = inside(host, "web", RELEASE).strip()
     commit(host, REF, release("six"))
-    for check in CHECKS.values():
+    for says, check in CHECKS.items():
         wanted = [{**WEB, "checks": {"timeout_seconds": 1, **check}}, SHARED]
         outcome = upgrade("--limit", "lab1", guests=wanted, retry="web")
         assert outcome.code == 1
         runs(host, "web", before)
-    assert any("http://localhost:81/ is not answered" in line for line in outcome.lines("lab1")), (
-        outcome.stderr
-    )
+        assert any(says in line for line in outcome.lines("lab1")), outcome.stderr
     wanted = [{**guest, "checks": MET} for guest in GUESTS]
     assert upgrade("--limit", "lab1", guests=wanted, retry="web").code == 0
     runs(host, "web", "six")

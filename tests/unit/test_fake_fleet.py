@@ -123,7 +123,7 @@ REFUSED = {
         other(part("units-of web", DEGRADED), state="degraded"),
         (
             "nginx.service failed. "
-            'Run "journalctl -M web -u nginx.service" on the host, and fix it in the guest.'
+            'Run "pyinfra-nspawn logs HOST:web -u nginx.service", and fix it in the guest.'
         ),
     ),
     "tried": (

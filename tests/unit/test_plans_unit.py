@@ -222,7 +222,7 @@ def test_a_degraded_guest_fails_the_run():
     found = error(converged(guest(), machine=DEGRADED), "degraded")
     assert (found.guest, found.field, found.seen) == ("web", "failed_units", "nginx.service, b.service")
     assert found.problem == "nginx.service, b.service failed"
-    assert found.hint == 'Run "journalctl -M web -u nginx.service" on the host, and fix it in the guest.'
+    assert found.hint == 'Run "pyinfra-nspawn logs HOST:web -u nginx.service", and fix it in the guest.'
 
 
 def test_a_degraded_guest_is_only_reported_when_asked():
@@ -254,7 +254,7 @@ def test_a_guest_whose_units_keep_restarting_is_awaited():
     assert (restarting.guest, restarting.field) == ("web", "restarting_units")
     assert (restarting.seen, restarting.severity) == ("ssh.service", "change")
     assert restarting.problem == "ssh.service keeps restarting"
-    assert restarting.hint.startswith('Run "journalctl -M web -u ssh.service" on the host')
+    assert restarting.hint.startswith('Run "pyinfra-nspawn logs HOST:web -u ssh.service"')
 
 
 def test_several_that_keep_restarting():
