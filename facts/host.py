@@ -170,9 +170,9 @@ def _remote_file(line: str) -> tuple[str, str]:
 
 
 def _project_quotas(part: Part | None) -> tuple[str, ...]:
-    """Read the mount options of the file systems of guests' sysroots, a line each."""
-    kinds = zip(("private", "shared"), _lines(part), strict=False)
-    return tuple(kind for kind, options in kinds if "prjquota" in options.split(","))
+    """Read lines `KIND OPTIONS` of the file systems of guests' sysroots."""
+    kinds = (line.split(" ") for line in _lines(part))
+    return tuple(kind for kind, *options in kinds if "prjquota" in ",".join(options).split(","))
 
 
 def _lines(part: Part | None) -> tuple[str, ...]:

@@ -183,15 +183,22 @@ class DiskLimit(Record):
     """The project quota of a guest's /var and /etc.
 
     + project: the number of the project
-    + sysroot: on whose file system, `private` or `shared`
-    + kib: how much they may take together
-    + size_kib: how large the guest sees its /var: as large as the limit, where that is in force
+    + sysroot: on whose file system, `private` or `shared`; empty for what cannot be read
+    + kib: how much they may take together; 0 for one that was to be set or lifted when a run was killed
+    + size_kib: how large the guest sees the larger of the two: as large as the limit, where that is in force
+    + used_kib: how much of that is taken
     """
 
     project: int
     sysroot: str
     kib: int
     size_kib: int
+    used_kib: int = 0
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether the guest sees no more than its quota."""
+        return self.size_kib <= self.kib
 
 
 @dataclass(frozen=True)
@@ -394,12 +401,16 @@ def _upgraded(part: Part | None) -> Upgraded | None:
 
 
 def _disk_limit(part: Part | None) -> DiskLimit | None:
-    """Read `PROJECT SYSROOT KIB` and `BLOCK_BYTES BLOCKS`; a power cut may have emptied the file."""
-    words = part.text.split() if part and part.code == 0 else []
-    if len(words) != 5 or not all(map(str.isdecimal, (words[0], *words[2:]))):  # noqa: PLR2004
+    """Read `PROJECT SYSROOT KIB`, which a power cut may have emptied, and lines `BLOCK_BYTES BLOCKS FREE`."""
+    if part is None:
         return None
-    size = int(words[3]) * int(words[4]) // 1024
-    return DiskLimit(int(words[0]), words[1], int(words[2]), size)
+    first, *sizes = [line.split() for line in part.lines] or [[]]
+    if len(first) != 3 or not all(map(str.isdecimal, (first[0], first[2]))):  # noqa: PLR2004
+        return DiskLimit(0, "", 0, 0)
+    blocks = [tuple(map(int, words)) for words in sizes]
+    size = max((size * count // 1024 for size, count, _ in blocks), default=0)
+    used = max((size * (count - free) // 1024 for size, count, free in blocks), default=0)
+    return DiskLimit(int(first[0]), first[1], int(first[2]), size, used)
 
 
 def _backups(part: Part | None) -> tuple[Backup, ...]:

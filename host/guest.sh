@@ -253,30 +253,50 @@ remove() {
 }
 
 # disk_limit NAME KIND PROJECT KIB: how much the files of that project may take, which the guest's /var and /etc belong to once its
-# unit has started; 0 for no limit.
+# unit has started; 0 for no limit. The record comes first: what was set, or may have been, is lifted some day.
 disk_limit() {
     own_directory "$1"
-    lift_disk_limit "$1"
+    recorded_limit "$1"
+    [ "${_kind:=$2}" = "$2" ] || lift_disk_limit "$1"
     result=changed
-    [ "$4" != 0 ] || return 0
-    set_quota "$2" "$3" "$4"
+    record_limit "$1" "$2" "$3" 0
+    set_quota "$1" "$2" "$3" "$4"
+    if [ "$4" = 0 ]; then rm -f "$state/$1/disk-limit"; else record_limit "$1" "$2" "$3" "$4"; fi
+}
+
+record_limit() { # NAME KIND PROJECT KIB
     echo "$3 $2 $4" | install_file 644 "$state/$1/disk-limit"
+    sync -f "$state/$1/disk-limit"
+}
+
+# recorded_limit NAME: sets _project and _kind; empty where a power cut has emptied the record, or there is none.
+recorded_limit() {
+    _project='' _kind=''
+    [ ! -s "$state/$1/disk-limit" ] || read -r _project _kind _ <"$state/$1/disk-limit"
 }
 
 lift_disk_limit() { # NAME
-    [ -e "$state/$1/disk-limit" ] || return 0
-    read -r _project _kind _rest <"$state/$1/disk-limit" || :
-    # Its file system may have no quotas any more, and a power cut may have emptied the file.
-    set_quota "${_kind:-none}" "${_project:-0}" 0 || :
+    recorded_limit "$1"
+    [ -z "$_kind" ] || set_quota "$1" "$_kind" "$_project" 0
     rm -f "$state/$1/disk-limit"
 }
 
-# set_quota KIND PROJECT KIB: by the device, as setquota(8) does not know bind mounts.
+# set_quota NAME KIND PROJECT KIB: with an inode for each 16 KiB, as mke2fs makes them, but for small ones. Named by its device:
+# setquota(8) does not know bind mounts. A host that has no quotas any more has none to lift.
 set_quota() {
-    case $1 in
-    private) _path=$state ;;
-    shared) _path=$sysroot ;;
-    *) return 1 ;;
+    case $2 in
+    private) _path=$state/$1 ;;
+    *) _path=$sysroot/ostree/deploy ;;
     esac
-    setquota -P "$2" 0 "$3" 0 0 "$(findmnt --noheadings --first-only --nofsroot --output SOURCE --target "$_path")"
+    _inodes=$(($4 / 16))
+    [ "$4" = 0 ] || [ "$_inodes" -gt 65536 ] || _inodes=65536
+    case $4,$(findmnt --noheadings --first-only --output OPTIONS --target "$_path"), in
+    0,*,prjquota,*) have setquota || return 0 ;;
+    0,*) return 0 ;;
+    esac
+    _device=$(findmnt --noheadings --first-only --nofsroot --output SOURCE --target "$_path")
+    _used=$(repquota -Pn "$_device" | sed -n "s/^#$3 *[-+]* *\([0-9]*\) .*/\1/p")
+    [ "$4" = 0 ] || [ "${_used:-0}" -lt "$4" ] ||
+        die "its /var and /etc take $((_used / 1024)) MiB already" "Remove some of it, or raise \`disk_max\`."
+    setquota -P "$3" 0 "$4" 0 "$_inodes" "$_device"
 }

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from pyinfra_nspawn.facts.outcome import Outcome
     from pyinfra_nspawn.operations._program import Program
 
-PROGRESS_SECONDS = 5
-"""How often the host is asked how much has arrived; a pull that is done before costs no further command."""
+FIRST_SECONDS, MOST_SECONDS = 5, 60
+"""When the host is asked first how much has arrived, and how often at last.
+
+A pull that is done before costs no further command.
+"""
 
 
 class PullProgram(PyinfraCommand):
@@ -58,8 +61,9 @@ class PullProgram(PyinfraCommand):
 
     def _watch(self, host: Host, arguments: ConnectorArguments, ended: Event) -> None:
         command = StringCommand(command_line("pulled"))
-        shown = -1
-        while not ended.wait(PROGRESS_SECONDS):
+        shown, pause = -1, FIRST_SECONDS
+        while not ended.wait(pause):
+            pause = min(2 * pause, MOST_SECONDS)
             try:
                 _, output = host.run_shell_command(
                     command, print_output=False, print_input=False, **arguments
@@ -68,7 +72,7 @@ class PullProgram(PyinfraCommand):
             except (*LOST, ValueError):
                 continue  # the pull itself will say what is wrong with the host
             if found > shown:
-                logger.info("%s", f"{host.print_prefix}{self.guest}: {found / 2**20:.1f} MiB pulled so far")
+                logger.info("%s", f"{host.print_prefix}{self.guest}: {found / 2**20:.1f} MiB have arrived")
                 shown = found
 
 

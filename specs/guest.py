@@ -211,7 +211,9 @@ class Guests(Spec):
                 continue
             first = owners.setdefault(project_of(guest.name), guest.name)
             if first != guest.name:
-                raise ValueError(f"limits: disk_max: {first} and {guest.name} would share one; rename one")
+                raise ValueError(
+                    f"limits: disk_max: {first} and {guest.name} would have one quota; rename one"
+                )
         return self
 
     @model_validator(mode="after")

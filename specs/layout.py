@@ -99,6 +99,11 @@ class Layout:
         return f"{self.directory}/refused"
 
     @property
+    def disk_limit(self) -> str:
+        """The file with the quota of its /var and /etc."""
+        return f"{self.directory}/disk-limit"
+
+    @property
     def mounts(self) -> str:
         """Where its unit alone sees what it binds into the guest."""
         return f"{_RUN}/mounts/{self.name}"

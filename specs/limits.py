@@ -73,9 +73,9 @@ class Limits(Spec):
     + tasks_max: processes and threads, 1 to 4194304, or `infinity`; the unit template says 16384
     + io_weight: the guest's share of the disks beside others, 1 to 10000; 100 is every unit's default. A disk
       heeds it if its scheduler knows weights (bfq), or if io.cost is set up for it
-    + disk_max: bytes of its /var and /etc together, from 64M, with M, G or T: a project quota, which the
-      file system must have (`prjquota` of ext4, xfs and f2fs). Its root must have a user namespace: real root
-      may exceed a quota (capabilities(7), CAP_SYS_RESOURCE)
+    + disk_max: bytes of its /var and /etc together, from 64M, with M, G or T, and an inode for each 16 KiB: a
+      project quota, which the file system must have (`prjquota` of ext4 and xfs). Its root must have a user
+      namespace: real root may exceed a quota (capabilities(7), CAP_SYS_RESOURCE)
     """
 
     memory_max: Annotated[str, AfterValidator(_memory)] | None = None

@@ -201,12 +201,12 @@ guest_directory() { # NAME
     done
 }
 
-# `PROJECT SYSROOT KIB`, and the size of its /var in blocks: that of the quota where one is in force.
+# `PROJECT SYSROOT KIB`, and lines `BLOCK_BYTES BLOCKS FREE` of its /var and its /etc: those of the quota where one is in force.
 guest_disk_limit() { # NAME
-    cat "$state/$1/disk-limit"
+    head -n 1 "$state/$1/disk-limit"
     _root=$state/$1
     [ ! -L "$_root/stateroot" ] || _root=$sysroot
-    stat -f -c '%S %b' "$_root/ostree/deploy/$1/var"
+    stat -f -c '%S %b %f' "$_root/ostree/deploy/$1/var" "$state/$1/current/etc"
 }
 
 # A line `FILE BYTES` for each of its archives.

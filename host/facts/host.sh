@@ -98,11 +98,13 @@ host_state_file_system() {
     df -Pk "$_path" | tail -n 1
 }
 
-# Those of the file systems that private guests lie on, and shared ones: a line each.
+# KIND OPTIONS of the file systems that private guests lie on, and shared ones.
 host_mount_options() {
     for _path in "$state" "$sysroot/ostree/deploy"; do
+        _kind=private
+        [ "$_path" = "$state" ] || _kind=shared
         [ -e "$_path" ] || _path=${_path%/*}
-        findmnt --noheadings --first-only --output OPTIONS --target "$_path"
+        echo "$_kind $(findmnt --noheadings --first-only --output OPTIONS --target "$_path")"
     done
 }
 

@@ -89,5 +89,5 @@ def _boot(guest: Guest, layout: Layout, digest: str, runs: tuple[str, ...]) -> s
         devices=devices(guest),
         bridge=guest.network.name if guest.network.kind == "bridge" else None,
         mac=guest.network.mac,
-        join_project=join_project(layout) if guest.limits.disk_max else (),
+        join_project=join_project(layout, guest.start_timeout_seconds) if guest.limits.disk_max else (),
     )

@@ -9,23 +9,31 @@ from pyinfra_nspawn.specs.layout import project_of
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.layout import Layout
 
-# The guest is down: nobody moves a directory away under find. The top comes last, and says that all is done.
-# What is made in a directory with P (FS_XFLAG_PROJINHERIT of ioctl_xfs_fsgetxattr(2)) gets its project.
+# The guest is down: nobody moves a directory away under find. What is made in a directory with P
+# (FS_XFLAG_PROJINHERIT of ioctl_xfs_fsgetxattr(2)) gets its project. The top comes last, and says that all
+# have it: with one path that is too long for chattr, the quota counts as not in force. Where the files take
+# more than the quota already, they are left alone: the guest could write nothing.
 _SCRIPT = """
-project=$1; shift;
+project=$1; read -r _ _ most <"$2"; shift 2;
 for path; do
 {remount}
 set -- $(lsattr -dp "$path");
 case "$1 $2" in "$project "*P*) continue;; esac;
-find "$path" -xdev -type f -exec chattr -f -p "$project" {{}} +;
-find "$path" -xdev -depth -type d -exec chattr -f -p "$project" +P {{}} +;
+used=$(du -kxs "$path");
+[ "${{used%%[!0-9]*}}" -lt "$most" ] || {{ echo "$path takes more than the quota" >&2; continue; }};
+find "$path" -xdev -mindepth 1 -type f -exec chattr -p "$project" {{}} + &&
+find "$path" -xdev -mindepth 1 -type d -exec chattr -p "$project" +P {{}} + &&
+chattr -p "$project" +P "$path";
 done
 """
 _REMOUNT = 'mount -o remount,bind,rw "$path";'
 
 
-def join_project(layout: Layout) -> tuple[str, ...]:
-    """Return the command that gives the files of a guest's /var and /etc its project, once."""
+def join_project(layout: Layout, seconds: int) -> tuple[str, ...]:
+    """Return the command that gives the files of a guest's /var and /etc its project, once.
+
+    + seconds: how long the unit's start may take; half of it is for this
+    """
     # In a shared sysroot both are seen as the unit binds them: /sysroot is read-only on most hosts.
     script = _SCRIPT.format(remount=_REMOUNT if layout.shared else "")
     paths = (
@@ -34,4 +42,5 @@ def join_project(layout: Layout) -> tuple[str, ...]:
         else (layout.var, f"{layout.current}/etc")
     )
     # A unit file has no word with a newline in it.
-    return ("sh", "-c", " ".join(script.split()), "sh", str(project_of(layout.name)), *paths)
+    words = ("sh", "-c", " ".join(script.split()), "sh", str(project_of(layout.name)), layout.disk_limit)
+    return ("timeout", str(seconds // 2 or 1), *words, *paths)

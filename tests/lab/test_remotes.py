@@ -164,13 +164,13 @@ def test_a_long_pull_says_how_far_it_came(host: Host, web: Web):
     def asked_twice() -> bool:
         """Wait until the host has been asked meanwhile, and has answered."""
         before = remote_commands(host)
-        retry(lambda: remote_commands(host) > before + 1, 25, "two commands beside the pull")
+        retry(lambda: remote_commands(host) > before + 1, 28, "two commands beside the pull")
         return True
 
     with web.gives_out(FEW, more=asked_twice):
         upgraded = upgrade(web.url, "web", unverified=True)
     assert upgraded.code == 0, upgraded.stderr
-    assert any(re.fullmatch(r"web: \d+\.\d MiB pulled so far", line) for line in upgraded.lines("lab1"))
+    assert any(re.fullmatch(r"web: \d+\.\d MiB have arrived", line) for line in upgraded.lines("lab1"))
     assert inside(host, "web", RELEASE) == "long\n"
 
 

@@ -50,7 +50,8 @@ class Pull:
 
 def shown(monkeypatch: pytest.MonkeyPatch, *answers: list[str] | Exception) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(_pull, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(_pull, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(_pull, "MOST_SECONDS", 0.01)
     monkeypatch.setattr(_pull.logger, "info", lambda _, line: lines.append(line))
     host = Host(*answers)
     program = PullProgram("web", Pull(host))  # type: ignore[arg-type]
@@ -65,9 +66,9 @@ def answer(count: int) -> list[str]:
 
 def test_only_news_is_shown(monkeypatch: pytest.MonkeyPatch):
     lines = shown(monkeypatch, answer(0), answer(0), answer(3 * 2**19), answer(3 * 2**19), answer(2**20))
-    assert lines == ["[one] web: 0.0 MiB pulled so far", "[one] web: 1.5 MiB pulled so far"]
+    assert lines == ["[one] web: 0.0 MiB have arrived", "[one] web: 1.5 MiB have arrived"]
 
 
 def test_an_answer_that_says_nothing_decides_nothing(monkeypatch: pytest.MonkeyPatch):
     strange = ([], ["motd"], [":: done"], [":: pulled", "|many", ":: done"], OSError(), answer(2**20))
-    assert shown(monkeypatch, *strange) == ["[one] web: 1.0 MiB pulled so far"]
+    assert shown(monkeypatch, *strange) == ["[one] web: 1.0 MiB have arrived"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pyinfra_nspawn.facts.nspawn import DiskLimit, GuestSeen
+from pyinfra_nspawn.facts.base import parse_answer
+from pyinfra_nspawn.facts.nspawn import DiskLimit, GuestSeen, _disk_limit
 from pyinfra_nspawn.facts.ostree import HostSysroots
 from pyinfra_nspawn.facts.snapshot import Snapshot
 from pyinfra_nspawn.plans.comparison import Comparison
@@ -67,9 +69,11 @@ def test_what_differs_is_set(wanted: Guest, seen: DiskLimit | None, expected: li
         (replace(HOST, commands=("chattr", "lsattr")), "Install quota on the host."),
         (replace(HOST, commands=("setquota",)), "Install e2fsprogs on the host."),
     ],
+    ids=["file system", "quota", "e2fsprogs"],
 )
 def test_a_host_without_quotas_is_an_error(host: Host, hint: str):
-    found = planned(LIMITED, None, host)[1][0]
+    steps, (found,) = planned(LIMITED, None, host)
+    assert not steps
     assert (found.kind, found.severity, found.field) == ("impossible", "error", "limits.disk_max")
     assert hint in found.hint
     assert not planned(guest(), None, host)[1]
@@ -80,7 +84,7 @@ def test_a_quota_that_is_not_in_force_is_an_error():
     steps, (found,) = planned(LIMITED, large, runs=True)
     assert not steps
     assert (found.kind, found.severity) == ("differs", "error")
-    assert "1048576 MiB large" in found.problem
+    assert found.problem == "no quota is in force: not all of its /var and /etc is under it"
     assert not any(planned(LIMITED, SET, runs=True))
     # On a file system that is smaller.
     assert not any(planned(LIMITED, replace(SET, size_kib=2**10), runs=True))
@@ -92,3 +96,40 @@ def test_projects_are_high_and_differ():
     assert len(projects) == 1000
     assert min(projects) >= 2**30
     assert max(projects) < 2**31
+
+
+def test_less_than_the_guest_has_is_refused():
+    full = replace(SET, used_kib=2**19)
+    steps, (found,) = planned(guest(limits={"disk_max": "500M"}), full, runs=True)
+    assert not steps
+    assert (found.kind, found.severity) == ("impossible", "error")
+    assert found.problem == "its /var and /etc take 512M, which is more than `disk_max`"
+    assert planned(guest(limits={"disk_max": "600M"}), full, runs=True)[0]
+    # How much the whole file system has is no guest's.
+    assert planned(guest(limits={"disk_max": "500M"}), replace(full, size_kib=2**30), runs=True)[0]
+
+
+def test_a_quota_that_was_being_set_is_set_or_lifted():
+    for seen in (replace(SET, kib=0), DiskLimit(0, "", 0, 0)):
+        assert arguments(planned(LIMITED, seen)[0]) == [("private", str(PROJECT), "1048576")]
+        assert arguments(planned(guest(), seen)[0]) == [("private", str(PROJECT), "0")]
+
+
+SIZED = "1 private 1048576\n4096 262144 131072\n4096 {} 131072\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (SIZED.format(262144), DiskLimit(1, "private", 2**20, 2**20, 2**19)),
+        (SIZED.format(999999), DiskLimit(1, "private", 2**20, 3999996, 3475708)),
+        ("1 shared 0\n", DiskLimit(1, "shared", 0, 0, 0)),
+        ("\n4096 262144 131072\n", DiskLimit(0, "", 0, 0)),
+        ("x y z\n", DiskLimit(0, "", 0, 0)),
+    ],
+    ids=["in force", "not in force", "being set", "emptied", "garbage"],
+)
+def test_what_the_host_says_of_a_quota(answer: str, expected: DiskLimit):
+    said = base64.b64encode(answer.encode() + b"\n0").decode()
+    (part,) = parse_answer([":: disk-limit web", f"+{said}", ":: done"])
+    assert _disk_limit(part) == expected

@@ -406,19 +406,22 @@ def awaiting(bridge: str) -> list[str]:
 
 
 def joining(wanted: Guest, etc: str) -> list[str]:
-    mounts = f"{MOUNTS}/{wanted.name}"
+    kept, mounts = f"/var/lib/pyinfra-nspawn/{wanted.name}", f"{MOUNTS}/{wanted.name}"
     shared = wanted.sysroot == "shared"
     remount = 'mount -o remount,bind,rw "$path"; ' if shared else ""
     script = (
-        f"project=$1; shift; for path; do {remount}"
+        f'project=$1; read -r _ _ most <"$2"; shift 2; for path; do {remount}'
         'set -- $(lsattr -dp "$path"); case "$1 $2" in "$project "*P*) continue;; esac; '
-        'find "$path" -xdev -type f -exec chattr -f -p "$project" {} +; '
-        'find "$path" -xdev -depth -type d -exec chattr -f -p "$project" +P {} +; done'
+        'used=$(du -kxs "$path"); [ "${used%%[!0-9]*}" -lt "$most" ] || '
+        '{ echo "$path takes more than the quota" >&2; continue; }; '
+        'find "$path" -xdev -mindepth 1 -type f -exec chattr -p "$project" {} + && '
+        'find "$path" -xdev -mindepth 1 -type d -exec chattr -p "$project" +P {} + && '
+        'chattr -p "$project" +P "$path"; done'
     )
-    own = f"/var/lib/pyinfra-nspawn/{wanted.name}/ostree/deploy/{wanted.name}"
-    paths = [f"{mounts}/var", f"{mounts}/etc"] if shared else [f"{own}/var", etc]
+    paths = [f"{mounts}/var", f"{mounts}/etc"] if shared else [f"{kept}/ostree/deploy/{wanted.name}/var", etc]
     project = 2**30 + zlib.crc32(wanted.name.encode()) % 2**30
-    return ["-sh", "-c", script, "sh", str(project), *paths]
+    seconds = str(max(wanted.start_timeout_seconds // 2, 1))
+    return ["-timeout", seconds, "sh", "-c", script, "sh", str(project), f"{kept}/disk-limit", *paths]
 
 
 ISOLATION = {

@@ -118,3 +118,36 @@ def test_a_number_that_python_would_not_read():
     digits = "9" * 5000
     assert refusal(limits={"memory_max": digits}).endswith("must be at most 16777215T")
     assert refusal(limits={"cpu_quota": f"{digits}%"}).endswith("must be 1% to 21474836%")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        *(
+            (value, "must be like 512M, 20G or 1T")
+            for value in ("", "20", "5%", "infinity", "064M", "1.5G", "1K")
+        ),
+        *((value, "must be 64M to 1048576T") for value in ("63M", "1048577T", "9" * 99 + "T")),
+    ],
+)
+def test_a_quota_that_no_file_system_takes(value: str, words: str):
+    assert refusal(limits={"disk_max": value}) == f"inventory of host1: limits.disk_max: {words}"
+
+
+@pytest.mark.parametrize(("value", "kib"), [("64M", 65536), ("20G", 20 * 2**20), ("1048576T", 2**50)])
+def test_a_quota_that_file_systems_take(value: str, kib: int):
+    assert accepted(limits={"disk_max": value}).limits.disk_kib == kib
+
+
+@pytest.mark.parametrize("fields", [{"isolation": "overlay"}, {"isolation": "none"}, {"k3s": True}])
+def test_real_root_has_no_quota(fields: dict[str, object]):
+    found = refusal(limits={"disk_max": "1G"}, **fields)
+    assert "limits: disk_max: needs isolation 'private-users'" in found
+
+
+def test_two_guests_have_no_quota_together():
+    """`plumless` and `buckeroo` have one CRC-32."""
+    limited = [{"name": name, "limits": {"disk_max": "1G"}} for name in ("plumless", "buckeroo")]
+    with pytest.raises(InvalidSpecError, match="plumless and buckeroo would have one quota; rename one"):
+        Guests.of({"guests": limited}, "host1")
+    assert Guests.of({"guests": [limited[0], {**limited[1], "state": "absent"}]}, "host1")

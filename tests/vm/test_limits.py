@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.conftest import ROOT
+from tests.lab.conftest import ROOT, Outcome, pyinfra
 from tests.lab.guest import inside
-from tests.vm.conftest import INVENTORY, converge
+from tests.vm.conftest import FLEET, INVENTORY, converge
 
 if TYPE_CHECKING:
     from tests.lab.vm.machine import VirtualMachine
@@ -21,7 +21,13 @@ TASKS_MAX = 200
 #: By guest, in MiB. One has a sysroot of its own, the other lies in the host's, which is read-only on vm2.
 DISK_MAX = {"web": 256, "db": 512}
 #: What the projects of guests may take, in KiB.
-QUOTAS = "repquota -Pn $(findmnt -nvo SOURCE /sysroot) | awk '$1 ~ /^#1[0-9]+$/ && $5 > 0 { print $5 }'"
+QUOTAS = """
+set -e
+repquota -Pn $(findmnt -nvo SOURCE /sysroot) >/run/quotas
+grep -q '^#0 ' /run/quotas
+awk '$1 ~ /^#[12][0-9]{9}$/ && $5 > 0 { print $5 }' /run/quotas
+"""
+SIZE = "df -m --output=size /var | tail -n 1"
 STARTED = "systemctl show systemd-nspawn@web -p ExecMainStartTimestampMonotonic --value"
 
 
@@ -69,7 +75,7 @@ def test_a_guest_has_its_share_of_the_disks(guests: Machines):
 @pytest.mark.parametrize(("name", "guest"), [("vm1", "web"), ("vm2", "db")])
 def test_a_guest_that_writes_too_much_is_refused_more(guests: Machines, name: str, guest: str):
     machine, most = guests[name], DISK_MAX[guest]
-    assert inside(machine, guest, "df -m --output=size /var | tail -n 1").strip() == str(most)
+    assert inside(machine, guest, SIZE).strip() == str(most)
     for path in ("/var/filled", "/etc/filled"):
         fill = f"sh -c 'head -c {most}M /dev/zero >{path}'"
         done = machine.run(f"systemd-run -M {guest} --pipe --wait --quiet --collect {fill}", timeout=240)
@@ -88,8 +94,36 @@ def test_a_quota_grows_without_a_restart_and_goes_with_its_guest(guests: Machine
     for changes in (1, 0):
         outcome = converge("--limit", "vm1", "-y", "--json", guests=[larger, db])
         assert outcome.json["results"]["totals"]["success"] == changes, outcome.stderr
-    assert inside(machine, "web", "df -m --output=size /var | tail -n 1").strip() == "300"
+    assert inside(machine, "web", SIZE).strip() == "300"
     assert machine.succeed(STARTED) == started
     gone = [{"name": name, "state": "absent"} for name in DISK_MAX]
-    converge("--limit", "vm1", "-y", "--json", guests=gone)
+    converge("--limit", "vm1", "-y", guests=gone)
     assert machine.succeed(QUOTAS) == ""
+
+
+@pytest.mark.full
+def test_a_guest_that_has_more_than_its_first_quota_goes_on(guests: Machines):
+    machine = guests["vm1"]
+    inventory = dict(runpy.run_path(str(ROOT / INVENTORY))["lab_vm"])["vm1"]["guests"]
+
+    def limited(most: str) -> Outcome:
+        limits = {"disk_max": most} if most else {}
+        wanted = [*inventory, {"name": "used", "limits": limits}]
+        return pyinfra("--limit", "vm1", "-y", "--json", FLEET, inventory=INVENTORY, guests=wanted)
+
+    assert limited("").code == 0
+    inside(machine, "used", "head -c 100M /dev/zero >/var/big")
+    small = limited("64M")
+    assert small.code == 1
+    assert any("used: no quota is in force" in line for line in small.lines("vm1")), small.stderr
+    inside(machine, "used", "head -c 1M /dev/zero >/var/more")
+    assert limited("200M").code == 1
+    machine.succeed("systemctl restart systemd-nspawn@used")
+    large = limited("200M")
+    assert large.code == 0, large.stderr
+    assert large.json["results"]["totals"]["success"] == 0
+    assert inside(machine, "used", SIZE).strip() == "200"
+    lower = limited("80M")
+    assert lower.code == 1
+    assert any("which is more than `disk_max`" in line for line in lower.lines("vm1")), lower.stderr
+    assert inside(machine, "used", SIZE).strip() == "200"
