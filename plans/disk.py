@@ -74,9 +74,10 @@ def _lack(host: Host, sysroot: str) -> tuple[str, str]:
 
 
 def _ignored(comparison: Comparison) -> Iterator[Finding]:
-    """Yield an error for a guest that runs and whose files are not under the quota."""
-    seen = comparison.seen.disk_limit
-    if seen and comparison.runs and not comparison.outdated and not seen.is_in_force:
+    """Yield an error for a guest that is up and whose files are not under the quota."""
+    seen, unit = comparison.seen.disk_limit, comparison.seen.unit
+    is_up = unit is not None and unit.active_state == "active"  # on its way, they may not be under it yet
+    if seen and is_up and not comparison.outdated and not seen.is_in_force:
         yield _finding(
             comparison,
             "differs",

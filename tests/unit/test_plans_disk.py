@@ -30,9 +30,9 @@ SET = DiskLimit(PROJECT, "private", 2**20, 2**20)
 
 
 def planned(
-    wanted: Guest, seen: DiskLimit | None, host: Host = HOST, *, runs: bool = False
+    wanted: Guest, seen: DiskLimit | None, host: Host = HOST, *, runs: bool = False, state: str = "active"
 ) -> tuple[list[Step], list[Finding]]:
-    unit = replace(UNIT, definition=define(wanted).digest) if runs else None
+    unit = replace(UNIT, definition=define(wanted).digest, active_state=state) if runs else None
     found = GuestSeen(unit=unit, disk_limit=seen)
     items = list(disk(Comparison(wanted, Snapshot(host, HostSysroots(host_sysroot()), {"web": found}))))
     steps = [item for item in items if isinstance(item, Step)]
@@ -89,6 +89,8 @@ def test_a_quota_that_is_not_in_force_is_an_error():
     # On a file system that is smaller.
     assert not any(planned(LIMITED, replace(SET, size_kib=2**10), runs=True))
     assert not any(planned(LIMITED, large))
+    # Its unit has yet to bring its files under it.
+    assert not any(planned(LIMITED, large, runs=True, state="activating"))
 
 
 def test_projects_are_high_and_differ():
