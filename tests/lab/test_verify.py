@@ -336,6 +336,7 @@ def test_all_that_a_guest_can_be_given_is_checked(deployed: dict[str, Host], tmp
         "no guest is to be absent",
         "with isolation private-users it does not",
         "the inventory names no bridge",
+        "no quota is wanted",
         "it is on none",
     }
 
