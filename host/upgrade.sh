@@ -49,9 +49,10 @@ enough_space() {
     _needed=$(kernel_kib "$1/ostree/repo" "$2")
     _needed=$((${_needed:-0} + DEPLOYMENT_KIB))
     _free=$(free_kib "$1/ostree")
-    [ "$_free" -gt "$_needed" ] ||
-        die "a deployment takes up to $((_needed / 1024)) MiB, and $1 has $((_free / 1024)) left" \
-            "Free some, or keep fewer deployments: see \`keep\` and \`pinned\`."
+    [ "$_free" -le "$_needed" ] || return 0
+    _has=$(entries "$1" | of "$name" | while read -r _ _ _id _; do printf ' %.12s' "$_id"; done)
+    die "a deployment takes up to $((_needed / 1024)) MiB, and $1 has $((_free / 1024)) left" \
+        "Free some, or keep fewer deployments by \`keep\` and \`pinned\`; it has$_has."
 }
 
 # try_commit WHAT NAME SECONDS ON_DEGRADED DIGEST FILES...

@@ -301,5 +301,7 @@ def test_a_disk_without_room_for_a_deployment_is_refused_while_the_guest_runs(ma
     (trouble,) = answer.outcome.troubles
     assert "a deployment takes up to 65 MiB" in trouble.problem
     assert "has 0 left" in trouble.problem
+    old = machine.shell("ostree --repo=sysroot/ostree/repo rev-parse old")
+    assert trouble.hint.endswith(f"; it has {old[:12]}.")
     assert not [call for call in machine.calls() if "stop" in call]
     boots(machine, "old")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from tests.lab.commits import commit, release
 from tests.lab.conftest import Outcome, pyinfra, succeed
 from tests.lab.digests import digests, fill
 from tests.lab.guest import inside
+from tests.lab.lab import install_tools
 from tests.lab.shell import run
 
 if TYPE_CHECKING:
@@ -280,3 +282,24 @@ def test_without_the_program_to_encrypt_it_there_is_no_archive_and_the_guest_is_
     assert outcome.code == 1
     assert any("the host has no age" in line for line in outcome.lines("lab1")), outcome.stderr
     assert first.succeed(f"{STARTED}; ls {BACKUPS}/web") == before
+
+
+def test_age_encrypts_an_archive_too(hosts: dict[str, Host], tmp_path: Path):
+    """With the program of this machine, which the lab's images lack."""
+    install_tools({"age": "age"})
+    first = hosts["lab1"]
+    first.succeed("mkdir -p /usr/local/bin")
+    shutil.copy(shutil.which("age") or "", first.sysroot / "ostree/deploy/host/var/usrlocal/bin/age")
+    secret, copies, plain = (tmp_path / name for name in ("key", "copies", "plain.tar"))
+    run("age-keygen", "--output", secret)
+    key = run("age-keygen", "-y", secret).strip()
+    shared = [{**WEB, "sysroot": "shared"}]
+    outcome = backup("lab1", guests=shared, nspawn_host={"backup_key": key}, backup_to=str(copies))
+    assert outcome.code == 0, outcome.stderr
+    (path,) = copies.iterdir()
+    assert path.suffix == ".age"
+    assert isinstance(read_archive(str(path)), Unreadable)
+    run("age", "--decrypt", "--identity", secret, "--output", plain, path)
+    found = read_archive(str(plain))
+    assert isinstance(found, Archive)
+    assert found.guest == "web"
