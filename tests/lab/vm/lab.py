@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.lab import image, sysroot
 from tests.lab.lab import install_tools
 from tests.lab.progress import say
+from tests.lab.side_by_side import on_each
 from tests.lab.vm import access, disks
 from tests.lab.vm.machine import BOOTED, machines
 
@@ -25,19 +26,17 @@ TOOLS = {
 
 
 def up(names: Collection[str] = ()) -> None:
-    """Have these machines running (if none is named, all but those on demand), with whatever that takes.
-
-    One after the other: two that boot at once take as long.
-    """
+    """Have these machines running (if none is named, all but those on demand), with whatever that takes."""
     install_tools(TOOLS)
-    for name, machine in machines().items():
-        if name in names or not (names or machine.spec.on_demand):
-            _up(machine)
+    usual = [name for name, machine in machines().items() if not machine.spec.on_demand]
+    wanted = [machines()[name] for name in names or usual]
+    for machine in wanted:
+        image.build(machine.spec.generation)
+    access.prepare()
+    on_each(wanted, _up)
 
 
 def _up(machine: VirtualMachine) -> None:
-    image.build(machine.spec.generation)
-    access.prepare()
     is_current = sysroot.is_current(machine.spec) and BOOTED in disks.snapshots(machine.spec)
     if not (is_current and machine.is_running):
         machine.reset()
