@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tests.lab.vm.bootloader import Boot
 
 KVM = ("-accel", "kvm", "-cpu", "host")
-#: Emulating a plain processor takes a third less time than one with all that QEMU knows (`max`). All processors
-#: share a thread: with one for each, QEMU 7.2 ran code that another processor had just replaced, and the kernel,
-#: which patches its own, died of a breakpoint (seen: `Oops: int3` in a static key of the scheduler).
+#: Emulating a plain processor takes a third less time than one with all that QEMU knows (`max`). All
+#: processors share a thread: with one for each, QEMU 7.2 ran code that another processor had just replaced,
+#: and the kernel, which patches its own, died (seen: `Oops: int3` in a static key of the scheduler).
 TCG = ("-accel", "tcg,thread=single,tb-size=1024", "-cpu", "qemu64")
 MACHINE = ("-machine", "q35", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
 PROBE_SECONDS = 5
