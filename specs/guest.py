@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -29,6 +29,9 @@ from pyinfra_nspawn.specs.names import (
 )
 from pyinfra_nspawn.specs.network import GuestNetwork, NetworkText
 from pyinfra_nspawn.specs.source import Source, SourceText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _tuple_from_text(value: object) -> object:
@@ -194,27 +197,24 @@ class Guests(Spec):
 
     @model_validator(mode="after")
     def _machine_ids_once(self) -> Guests:
-        owners: dict[str, str] = {}
-        for guest in self.guests:
-            if guest.machine_id is None or guest.state == "absent":
-                continue
-            first = owners.setdefault(guest.machine_id, guest.name)
-            if first != guest.name:
-                raise ValueError(f"machine_id: {first} and {guest.name} have the same; write one for each")
+        if pair := self._alike(lambda guest: guest.machine_id):
+            raise ValueError(f"machine_id: {' and '.join(pair)} have the same; write one for each")
         return self
 
     @model_validator(mode="after")
     def _have_quotas_of_their_own(self) -> Guests:
-        owners: dict[int, str] = {}
-        for guest in self.guests:
-            if not guest.limits.disk_max or guest.state == "absent":
-                continue
-            first = owners.setdefault(project_of(guest.name), guest.name)
-            if first != guest.name:
-                raise ValueError(
-                    f"limits: disk_max: {first} and {guest.name} would have one quota; rename one"
-                )
+        if pair := self._alike(lambda guest: project_of(guest.name) if guest.limits.disk_max else None):
+            raise ValueError(f"limits: disk_max: {' and '.join(pair)} would have one quota; rename one")
         return self
+
+    def _alike(self, key: Callable[[Guest], str | int | None]) -> tuple[str, str] | None:
+        """Return the names of the first two guests with the same key, but for absent ones and None."""
+        owners: dict[str | int, str] = {}
+        for guest in self.guests:
+            own = None if guest.state == "absent" else key(guest)
+            if own is not None and (first := owners.setdefault(own, guest.name)) != guest.name:
+                return first, guest.name
+        return None
 
     @model_validator(mode="after")
     def _can_start(self) -> Guests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -72,6 +72,12 @@ def test_a_guest_has_its_share_of_the_disks(guests: Machines):
     assert guests["vm1"].succeed(f"cat {GROUP}/io.weight") == "default 50\n"
 
 
+def guests_of_inventory() -> list[dict[str, Any]]:
+    """Return the guests of vm1."""
+    found: list[dict[str, Any]] = dict(runpy.run_path(str(ROOT / INVENTORY))["lab_vm"])["vm1"]["guests"]
+    return found
+
+
 @pytest.mark.parametrize(("name", "guest"), [("vm1", "web"), ("vm2", "db")])
 def test_a_guest_that_writes_too_much_is_refused_more(guests: Machines, name: str, guest: str):
     machine, most = guests[name], DISK_MAX[guest]
@@ -89,7 +95,7 @@ def test_a_quota_grows_without_a_restart_and_goes_with_its_guest(guests: Machine
     started = machine.succeed(STARTED)
     assert machine.succeed(QUOTAS).split() == [str(most * 1024) for most in sorted(DISK_MAX.values())]
 
-    web, db = dict(runpy.run_path(str(ROOT / INVENTORY))["lab_vm"])["vm1"]["guests"]
+    web, db = guests_of_inventory()
     larger = {**web, "limits": {**web["limits"], "disk_max": "300M"}}
     for changes in (1, 0):
         outcome = converge("--limit", "vm1", "-y", "--json", guests=[larger, db])
@@ -104,7 +110,7 @@ def test_a_quota_grows_without_a_restart_and_goes_with_its_guest(guests: Machine
 @pytest.mark.full
 def test_a_guest_that_has_more_than_its_first_quota_goes_on(guests: Machines):
     machine = guests["vm1"]
-    inventory = dict(runpy.run_path(str(ROOT / INVENTORY))["lab_vm"])["vm1"]["guests"]
+    inventory = guests_of_inventory()
 
     def limited(most: str) -> Outcome:
         limits = {"disk_max": most} if most else {}
