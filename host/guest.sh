@@ -253,7 +253,7 @@ remove() {
 }
 
 # disk_limit NAME KIND PROJECT KIB: how much the files of that project may take, which the guest's /var and /etc belong to once its
-# unit has started; 0 for no limit. The record comes first: what was set, or may have been, is lifted some day.
+# unit has started; 0 for no limit. The record is written first, so that an interrupted change can be lifted.
 disk_limit() {
     own_directory "$1"
     recorded_limit "$1"

@@ -70,7 +70,7 @@ class PullProgram(PyinfraCommand):
                 )
                 found = pulled_bytes(output.stdout_lines)
             except (*LOST, ValueError):
-                continue  # the pull itself will say what is wrong with the host
+                continue  # the pull itself reports an error of the host
             if found > shown:
                 logger.info("%s", f"{host.print_prefix}{self.guest}: {found / 2**20:.1f} MiB have arrived")
                 shown = found

@@ -9,8 +9,8 @@ from pyinfra_nspawn.specs.layout import project_of
 if TYPE_CHECKING:
     from pyinfra_nspawn.specs.layout import Layout
 
-# The guest is down: nobody moves a directory away under find. What is made in a directory with P
-# (FS_XFLAG_PROJINHERIT of ioctl_xfs_fsgetxattr(2)) gets its project. The top comes last, and says that all
+# The guest is down: no process moves a directory away under find. New files in a directory with P
+# (FS_XFLAG_PROJINHERIT of ioctl_xfs_fsgetxattr(2)) get its project. The top comes last, and says that all
 # have it: with one path that is too long for chattr, the quota counts as not in force. Where the files take
 # more than the quota already, they are left alone: the guest could write nothing.
 _SCRIPT = """

@@ -1,4 +1,4 @@
-"""An untrusted archive is unpacked: nothing but its guest is written to."""
+"""Unpacking an untrusted archive writes only to its guest."""
 
 from __future__ import annotations
 

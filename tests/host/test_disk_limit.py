@@ -1,4 +1,4 @@
-"""The quota of a guest: what is set, what is recorded, and what a kill or a power cut leaves.
+"""The quota of a guest: set, recorded and lifted, also after a kill or a power cut.
 
 setquota, repquota and findmnt are stand-ins: tests/vm/test_limits.py has a file system with quotas.
 """

@@ -176,7 +176,7 @@ REASONS = {
     "a unit crashes in a loop": "loop.service",
     "the boot hangs": "it did not start (waited ",
 }
-#: Of what it shows of the guest's console.
+#: A part of the guest's console that the run shows.
 LAST_LINES = {
     "a unit fails": "Started bad.service",
     "the boot hangs": "Starting systemd-nspawn@own.service",

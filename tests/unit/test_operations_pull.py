@@ -18,7 +18,7 @@ FAILED = Outcome(troubles=(Trouble("pull", "web", "no signature", "Sign it."),))
 
 
 class Host:
-    """A host whose answers, or what it raises, come one after another."""
+    """A host that gives these answers, or raises these errors, one after another."""
 
     print_prefix = "[one] "
 

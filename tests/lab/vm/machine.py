@@ -79,7 +79,7 @@ class VirtualMachine(Machine):
             self._wait(lambda: self._boot_id() != before and self._has_booted(), BOOT_SECONDS)
 
     def crash(self) -> None:
-        """Cut the power, and boot again: what was not written to disk is lost, and so is /run."""
+        """Cut the power, and boot again: /run and unwritten data are lost."""
         with lock.host(self.name):
             self._cut_power()
             self._start()
